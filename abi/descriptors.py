@@ -1,0 +1,131 @@
+"""Descriptors: everything done with an open file.  Native, but for what names a process or a device."""
+
+from __future__ import annotations
+
+import struct
+
+from abi.dispatch import Call, Native, Plane, Support, When, signed
+from abi.errors import Kind, SysError
+from abi.linux import linux
+
+for _number, _name in (
+    (0, "read"), (1, "write"), (3, "close"), (7, "poll"), (8, "lseek"), (17, "pread64"), (18, "pwrite64"),
+    (19, "readv"), (20, "writev"), (22, "pipe"), (23, "select"), (32, "dup"), (33, "dup2"), (40, "sendfile"),
+    (73, "flock"), (74, "fsync"), (75, "fdatasync"), (77, "ftruncate"), (162, "sync"),
+    (187, "readahead"), (213, "epoll_create"), (221, "fadvise64"), (232, "epoll_wait"), (233, "epoll_ctl"),
+    (270, "pselect6"), (271, "ppoll"), (275, "splice"), (276, "tee"), (277, "sync_file_range"),
+    (278, "vmsplice"), (281, "epoll_pwait"), (284, "eventfd"), (285, "fallocate"), (290, "eventfd2"),
+    (291, "epoll_create1"), (292, "dup3"), (293, "pipe2"), (295, "preadv"), (296, "pwritev"),
+    (306, "syncfs"), (326, "copy_file_range"), (327, "preadv2"), (328, "pwritev2"), (436, "close_range"),
+    (441, "epoll_pwait2"), (451, "cachestat"),
+):  # fmt: skip
+    linux.native(_number, _name)
+
+for _number, _name in ((206, "io_setup"), (207, "io_destroy"), (208, "io_getevents"), (209, "io_submit"),
+                       (210, "io_cancel"), (333, "io_pgetevents")):  # fmt: skip
+    linux.refuse(_number, _name, Kind.ENOSYS, "absent: kernel-side asynchronous I/O")
+for _number, _name in ((425, "io_uring_setup"), (426, "io_uring_enter"), (427, "io_uring_register")):
+    linux.refuse(_number, _name, Kind.ENOSYS, "absent: its calls would pass by the tables")
+
+
+# -- fcntl ------------------------------------------------------------------------------------------
+
+_F_SETOWN, _F_GETOWN, _F_SETOWN_EX, _F_GETOWN_EX = 8, 9, 15, 16
+_OWNER_EX = struct.Struct("<ii")
+_F_OWNER_TID, _F_OWNER_PID, _F_OWNER_PGRP = 0, 1, 2
+_F_NATIVE = (
+    0, 1, 2, 3, 4, 5, 6, 7,  # DUPFD, GETFD, SETFD, GETFL, SETFL, GETLK, SETLK, SETLKW
+    10, 11,  # SETSIG, GETSIG
+    36, 37, 38,  # OFD locks
+    1024, 1025, 1026, 1027, 1028, 1029, 1030, 1031, 1032, 1033, 1034, 1035, 1036, 1037, 1038,
+)  # fmt: skip
+
+
+@linux.steer(
+    72,
+    "fcntl",
+    "the lock holder F_GETLK names is the kernel's number of init, not 1",
+    Support.PARTIAL,
+    when=[When(1, _F_NATIVE, Plane.NATIVE)],
+)
+def fcntl(call: Call):
+    tree = call.sandbox.tree
+    match call.int(1):
+        case c if c == _F_SETOWN:
+            who = call.int(2)
+            if who > 0:
+                return Native({2: tree.host(who)})
+            return Native({2: -tree.host_group(-who)} if who else {})
+        case c if c == _F_GETOWN:
+            return Native(after=lambda value: tree.guest(value) if value > 0 else value)
+        case c if c == _F_SETOWN_EX:
+            # The kernel would read the structure again after this check, so it gets F_SETOWN's register.
+            kind, who = _OWNER_EX.unpack(call.memory.read(call.args[2], 8))
+            if kind == _F_OWNER_TID:
+                raise SysError(Kind.EINVAL)
+            if kind not in (_F_OWNER_PID, _F_OWNER_PGRP):
+                raise SysError(Kind.EINVAL)
+            if not who:
+                return Native({1: _F_SETOWN, 2: 0})
+            number = tree.host(who) if kind == _F_OWNER_PID else -tree.host_group(who)
+            return Native({1: _F_SETOWN, 2: number})
+        case c if c == _F_GETOWN_EX:
+            address, memory = call.args[2], call.memory
+
+            def after(value: int) -> int:
+                if value == 0:
+                    kind, who = _OWNER_EX.unpack(memory.read(address, 8))
+                    memory.write(address, _OWNER_EX.pack(kind, tree.guest(who) if who else 0))
+                return value
+
+            return Native(after=after)
+    raise SysError(Kind.EINVAL)
+
+
+# -- ioctl ------------------------------------------------------------------------------------------
+
+_TIOCGPGRP, _TIOCSPGRP, _TIOCGSID = 0x540F, 0x5410, 0x5429
+_IOCTL_NATIVE = (
+    0x5401, 0x5402, 0x5403, 0x5404, 0x5405, 0x5406, 0x5407, 0x5408,  # TCGETS .. TCSETAF
+    0x5409, 0x540A, 0x540B, 0x540C, 0x540D, 0x540E,  # TCSBRK, TCXONC, TCFLSH, TIOCEXCL, TIOCNXCL, TIOCSCTTY
+    0x5411, 0x5413, 0x5414, 0x5415, 0x5416, 0x5417, 0x5418,  # TIOCOUTQ, winsize, modem lines
+    0x5419, 0x541A, 0x541B,  # TIOCGSOFTCAR, TIOCSSOFTCAR, FIONREAD
+    0x5420, 0x5421, 0x5422, 0x5424, 0x5425,  # TIOCPKT, FIONBIO, TIOCNOTTY, TIOCGETD, TCSBRKP
+    0x5427, 0x5428,  # TIOCSBRK, TIOCCBRK
+    0x802C542A, 0x402C542B, 0x402C542C, 0x402C542D,  # TCGETS2 .. TCSETSF2
+    0x80045430, 0x40045431, 0x80045438, 0x80045439, 0x80045440, 0x5441,  # ptmx: number, lock, packet, peer
+    0x5450, 0x5451, 0x5452, 0x5460,  # FIONCLEX, FIOCLEX, FIOASYNC, FIOQSIZE
+    0x8905, 0x8906, 0x8907,  # SIOCATMARK, SIOCGSTAMP, SIOCGSTAMPNS
+    0x40049409, 0x4020940D,  # FICLONE, FICLONERANGE
+    0x80086601, 0xC020660B,  # FS_IOC_GETFLAGS, FS_IOC_FIEMAP
+)  # fmt: skip
+
+
+@linux.steer(
+    16,
+    "ioctl",
+    "an allow-list of requests: terminals, sockets, FIONREAD and its like, clone ranges; the rest is ENOTTY",
+    Support.PARTIAL,
+    when=[When(1, _IOCTL_NATIVE, Plane.NATIVE)],
+)
+def ioctl(call: Call):
+    tree, memory, address = call.sandbox.tree, call.memory, call.args[2]
+    match call.args[1] & 0xFFFFFFFF:
+        case c if c in (_TIOCGPGRP, _TIOCGSID):
+
+            def after(value: int) -> int:
+                if value == 0:
+                    number = int.from_bytes(memory.read(address, 4), "little", signed=True)
+                    memory.write(address, tree.guest_group(number).to_bytes(4, "little"))
+                return value
+
+            return Native(after=after)
+        case c if c == _TIOCSPGRP:
+            group = signed(int.from_bytes(memory.read(address, 4), "little"))
+            if group < 0:
+                raise SysError(Kind.EINVAL)
+            host = tree.host_group(group)
+            return call.files.set_foreground(call.int(0), host, call.task)
+    raise SysError(Kind.ENOTTY)
+
+

@@ -1,0 +1,146 @@
+"""Reading directories, and the working directory and root of a process."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+from abi.dispatch import AT_FDCWD, OK, Call, Return
+from abi.errors import Kind, SysError
+from abi.files import descriptor_location
+from abi.linux import linux
+from vfs import kernel
+from vfs.kernel import self_path
+from vfs.namespace import Location, OpenFile
+
+_DIRENT64 = struct.Struct("<QqHB")
+_DIRENT = struct.Struct("<QqH")
+_READ_MAX = 1 << 20  # bytes fetched at once: a guest may name any size
+
+
+# -- reading ----------------------------------------------------------------------------------------
+
+
+def _raw_entries(call: Call, fd: int, size: int) -> bytes:
+    """What getdents64(2) gives for the caller's directory `fd`; the offset moves with it."""
+    directory = OpenFile(call.files.get(fd))
+    host_path = os.readlink(self_path(directory.fd))
+    location = call.sandbox.namespace.locate(directory.fd, host_path)
+    if location is None or not location.node.is_dir:
+        raise SysError(Kind.ENOTDIR if not host_path.endswith(b" (deleted)") else Kind.ENOENT)
+    if host_path.startswith(b"/"):
+        if host_path.startswith(b"/memfd:"):
+            return _made_up_entries(location, directory.fd, size)
+        return kernel.getdents64(directory.fd, size)
+    raise SysError(Kind.ENOTDIR)
+
+
+def _made_up_entries(location: Location, fd: int, size: int) -> bytes:
+    """The entries from the descriptor's offset on, which counts them."""
+    entries = location.fs.entries(location.node)
+    entries = [(b".", 1, 4), (b"..", 1, 4), *entries]
+    position = os.lseek(fd, 0, os.SEEK_CUR)
+    result = bytearray()
+    for index, (name, ino, kind) in enumerate(entries[position:], position + 1):
+        length = (19 + len(name) + 1 + 7) & ~7
+        if len(result) + length > size:
+            break
+        result += (_DIRENT64.pack(ino, index, length, kind) + name).ljust(length, b"\0")
+        position = index
+    if not result and position < len(entries):
+        raise SysError(Kind.EINVAL)  # not even one fits
+    os.lseek(fd, position, os.SEEK_SET)
+    return bytes(result)
+
+
+@linux.answer(217, "getdents64")
+def getdents64(call: Call):
+    data = _raw_entries(call, call.int(0), min(call.args[2] & 0xFFFFFFFF, _READ_MAX))
+    call.memory.write(call.args[1], data)
+    return Return(len(data))
+
+
+@linux.answer(78, "getdents")
+def getdents(call: Call):
+    # The old record is at most as long as the new one: the type moves to the last byte of the padding.
+    data = _raw_entries(call, call.int(0), min(call.args[2] & 0xFFFFFFFF, _READ_MAX))
+    result = bytearray()
+    position = 0
+    while position < len(data):
+        ino, offset, length, kind = _DIRENT64.unpack_from(data, position)
+        name = data[position + 19 : position + length].split(b"\0", 1)[0]
+        size = (18 + len(name) + 2 + 7) & ~7
+        record = _DIRENT.pack(ino, offset, size) + name
+        result += record.ljust(size - 1, b"\0") + bytes([kind])
+        position += length
+    call.memory.write(call.args[1], bytes(result))
+    return Return(len(result))
+
+
+# -- working directory and root ---------------------------------------------------------------------
+
+
+def _enter(found) -> Location:
+    if not isinstance(found, Location) or not found.node.is_dir:
+        raise SysError(Kind.ENOTDIR)
+    if not found.fs.access(found.node, os.X_OK):
+        raise SysError(Kind.EACCES)
+    return found
+
+
+@linux.answer(80, "chdir")
+def chdir(call: Call):
+    call.process.fs.cwd = _enter(call.find(AT_FDCWD, call.path(0)))
+    return OK
+
+
+@linux.answer(81, "fchdir")
+def fchdir(call: Call):
+    call.process.fs.cwd = _enter(descriptor_location(call, call.int(0)))
+    return OK
+
+
+@linux.answer(79, "getcwd")
+def getcwd(call: Call):
+    fs = call.process.fs
+    path = fs.cwd.current_path()
+    root = fs.root.path
+    if path[: len(root)] != root:
+        name = b"(unreachable)/" + b"/".join(path)
+    else:
+        name = b"/" + b"/".join(path[len(root) :])
+    if len(name) + 1 > call.args[1]:
+        raise SysError(Kind.ERANGE)
+    call.memory.write(call.args[0], name + b"\0")
+    return Return(len(name) + 1)
+
+
+@linux.answer(161, "chroot", "needs the guest's CAP_SYS_CHROOT")
+def chroot(call: Call):
+    found = _enter(call.find(AT_FDCWD, call.path(0)))
+    if not call.process.credentials.capable(18):
+        raise SysError(Kind.EPERM)
+    fs = call.process.fs
+    fs.root = Location(found.mount, found.node, found.current_path())
+    return OK
+
+
+@linux.answer(95, "umask")
+def umask(call: Call):
+    fs = call.process.fs
+    former = fs.umask
+    fs.umask = call.args[0] & 0o777
+    return Return(former)
+
+
+linux.refuse(155, "pivot_root", Kind.EPERM, "mounts are fixed when the sandbox starts")
+linux.refuse(165, "mount", Kind.EPERM, "mounts are fixed when the sandbox starts")
+linux.refuse(166, "umount2", Kind.EPERM, "mounts are fixed when the sandbox starts")
+for _number, _name in (
+    (428, "open_tree"), (429, "move_mount"), (430, "fsopen"), (431, "fsconfig"), (432, "fsmount"),
+    (433, "fspick"), (442, "mount_setattr"), (457, "statmount"), (458, "listmount"),
+):  # fmt: skip
+    linux.refuse(_number, _name, Kind.ENOSYS, "absent: mounts are fixed when the sandbox starts")
+linux.refuse(303, "name_to_handle_at", Kind.EOPNOTSUPP, "file handles would name files past the walk")
+linux.refuse(304, "open_by_handle_at", Kind.EPERM, "file handles would name files past the walk")
+linux.refuse(212, "lookup_dcookie", Kind.ENOSYS, "absent")

@@ -1,0 +1,277 @@
+"""`Abi`, `Call`, the results, and the one place where a handler is run.
+
+A table is a list: number -> `Entry` or None.  Each process carries its own ABI's table, so dispatch is
+one index.  An entry names its plane; `When` moves single values of an argument to another plane, which
+the seccomp program decides without a switch.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+
+from abi.errors import Kind, SysError
+
+AT_FDCWD = -100
+
+
+class Plane(Enum):
+    """Who carries a call out."""
+
+    NATIVE = "native"
+    ANSWER = "answer"
+    STEER = "steer"
+    REFUSE = "refuse"
+
+
+class Support(Enum):
+    """How much of a call's Linux meaning is there."""
+
+    FULL = "full"
+    PARTIAL = "partial"
+    NONE = "none"
+
+
+class When:
+    """A plane of its own for calls whose argument `arg`, masked with `mask`, is one of `values`.
+
+    Only the low 32 bits count: every argument ruled on is an int, or a flag word the kernel truncates.
+    """
+
+    __slots__ = ("arg", "error", "mask", "plane", "values")
+
+    def __init__(
+        self, arg: int, values: tuple[int, ...], plane: Plane, error: Kind = Kind.EPERM, mask: int = 0xFFFFFFFF
+    ) -> None:
+        self.arg = arg
+        self.values = tuple(value & 0xFFFFFFFF for value in values)
+        self.plane = plane
+        self.error = error
+        self.mask = mask
+
+
+class Entry:
+    """One row of a table."""
+
+    __slots__ = ("error", "handler", "name", "note", "number", "plane", "support", "when")
+
+    def __init__(self, number, name, plane, handler, support, note, when, error) -> None:
+        self.number: int = number
+        self.name: str = name
+        self.plane: Plane = plane
+        self.handler = handler
+        self.support: Support = support
+        self.note: str = note
+        self.when: tuple[When, ...] = when
+        self.error: Kind = error
+
+
+class Abi:
+    """A named table and the decorators that fill it."""
+
+    def __init__(self, name: str, error_number, size: int) -> None:
+        self.name = name
+        self.error_number = error_number  # Kind -> the positive number of this ABI
+        self.table: list[Entry | None] = [None] * size
+
+    def _add(self, number, name, plane, handler=None, support=Support.FULL, note="", when=(), error=Kind.ENOSYS):
+        if self.table[number] is not None:
+            raise ValueError(f"{self.name} call {number} is in the table twice")
+        self.table[number] = Entry(number, name, plane, handler, support, note, tuple(when), error)
+
+    def native(
+        self, number: int, name: str, note: str = "", support: Support = Support.FULL, handler=None, when=()
+    ) -> None:
+        """The kernel does it, untouched; `handler` is for the sandboxes that move it to another plane."""
+        self._add(number, name, Plane.NATIVE, handler, support, note, when)
+
+    def refuse(self, number: int, name: str, error: Kind, note: str, support: Support = Support.NONE, when=()) -> None:
+        """A fixed errno, given by the kernel without a switch."""
+        self._add(number, name, Plane.REFUSE, None, support, note, when, error)
+
+    def answer(self, number: int, name: str, note: str = "", support: Support = Support.FULL, when=()):
+        """Decorate the handler that answers the call."""
+        return self._decorator(number, name, Plane.ANSWER, note, support, when)
+
+    def steer(self, number: int, name: str, note: str = "", support: Support = Support.FULL, when=()):
+        """Decorate the handler that says what the kernel is to do."""
+        return self._decorator(number, name, Plane.STEER, note, support, when)
+
+    def _decorator(self, number, name, plane, note, support, when):
+        def put(handler):
+            self._add(number, name, plane, handler, support, note, when)
+            return handler
+
+        return put
+
+    def entry(self, number: int) -> Entry | None:
+        """The entry of a number, or None: the call does not exist."""
+        return self.table[number] if 0 <= number < len(self.table) else None
+
+
+# -- results ----------------------------------------------------------------------------------------
+
+
+class DispatchResult:
+    """What is to happen with a call; one of the classes below."""
+
+    __slots__ = ()
+
+
+class Return(DispatchResult):
+    """The call succeeds with `value`."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: int = 0) -> None:
+        self.value = value
+
+
+class Fail(DispatchResult):
+    """The call fails."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: SysError) -> None:
+        self.error = error
+
+
+class InstallFile(DispatchResult):
+    """Give the caller the host descriptor `fd` (owned by the result); its new number is the value."""
+
+    __slots__ = ("cloexec", "fd")
+
+    def __init__(self, fd: int, cloexec: bool) -> None:
+        self.fd = fd
+        self.cloexec = cloexec
+
+
+class Native(DispatchResult):
+    """The kernel carries it out, with `changed` arguments (index -> value), maybe as another call.
+
+    `after(value)` is called with the kernel's raw result (negative errno) and gives the one to return.
+    """
+
+    __slots__ = ("after", "changed", "number")
+
+    def __init__(self, changed: dict[int, int] | None = None, number: int | None = None, after=None) -> None:
+        self.changed = changed or {}
+        self.number = number
+        self.after = after
+
+
+class Execute(DispatchResult):
+    """The kernel is to run the program of an `ExecPlan` (`procs.execution`)."""
+
+    __slots__ = ("plan",)
+
+    def __init__(self, plan) -> None:
+        self.plan = plan
+
+
+class Terminate(DispatchResult):
+    """The calling process ends with an exit status."""
+
+    __slots__ = ("status",)
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+
+class Later(DispatchResult):
+    """`work` may block: it is run aside, and its result is the call's; the caller can be interrupted."""
+
+    __slots__ = ("work",)
+
+    def __init__(self, work) -> None:
+        self.work = work
+
+
+OK = Return(0)
+
+
+# -- calls ------------------------------------------------------------------------------------------
+
+
+def signed(value: int) -> int:
+    """The C int in a register's low 32 bits."""
+    value &= 0xFFFFFFFF
+    return value - 0x100000000 if value & 0x80000000 else value
+
+
+class Call:
+    """One system call: its number, six raw arguments, the task that made it, and what it may touch.
+
+    `memory` reads and writes the caller's memory (EFAULT), `files` gives copies of its descriptors
+    (EBADF), `sandbox` is everything shared.
+    """
+
+    __slots__ = ("args", "files", "memory", "number", "process", "sandbox", "task")
+
+    def __init__(self, sandbox, task, number: int, args: tuple[int, ...], memory, files) -> None:
+        self.sandbox = sandbox
+        self.task = task
+        self.process = task.process
+        self.number = number
+        self.args = args
+        self.memory = memory
+        self.files = files
+
+    def int(self, index: int) -> int:
+        """Argument `index` as a C int."""
+        return signed(self.args[index])
+
+    def path(self, index: int) -> bytes:
+        """The path that argument `index` points to.  EFAULT, ENAMETOOLONG."""
+        return self.memory.cstring(self.args[index], 4096)
+
+    def start(self, fd: int):
+        """The location that a dirfd names: where a relative path starts.  EBADF, ENOTDIR."""
+        if fd == AT_FDCWD:
+            return self.process.fs.cwd
+        location = self.located(self.files.get(fd))
+        if location is None or not location.node.is_dir:
+            raise SysError(Kind.ENOTDIR)
+        return location
+
+    def located(self, fd: int):
+        """The location of a host descriptor of ours (consumed), or None: no file of the tree."""
+        from vfs.namespace import Location, OpenFile
+
+        found = self.sandbox.namespace.reach(OpenFile(fd))
+        return found if isinstance(found, Location) else None
+
+    def find(self, dirfd: int, path: bytes, follow: bool = True):
+        """`Namespace.walk` from a dirfd; the dirfd is not looked at when the path is absolute."""
+        fs = self.process.fs
+        start = fs.cwd if path[:1] == b"/" else self.start(dirfd)
+        return self.sandbox.namespace.walk(fs, start, path, follow)
+
+    def parent(self, dirfd: int, path: bytes):
+        """`Namespace.parent` from a dirfd."""
+        fs = self.process.fs
+        start = fs.cwd if path[:1] == b"/" else self.start(dirfd)
+        return self.sandbox.namespace.parent(fs, start, path)
+
+
+def dispatch(entry: Entry | None, call: Call) -> DispatchResult:
+    """Run the handler of `entry`; whatever it raises becomes a `Fail`.
+
+    A handler that raises anything but `SysError` or ``OSError`` is a bug of ours: it is reported with its
+    call and the caller gets EIO, but the sandbox goes on.
+    """
+    if entry is None or entry.handler is None:
+        return Fail(SysError(Kind.ENOSYS))
+    try:
+        return entry.handler(call)
+    except SysError as failure:
+        return Fail(failure)
+    except OSError as failure:
+        return Fail(SysError.of_errno(failure.errno))
+    except Exception as bug:
+        import traceback
+
+        arguments = ", ".join(hex(argument) for argument in call.args)
+        sys.stderr.write(f"int80: bug in {entry.name}({arguments}): {bug!r}; the guest gets EIO\n")
+        call.sandbox.report_bug(traceback.format_exc())
+        return Fail(SysError(Kind.EIO))

@@ -1,0 +1,675 @@
+"""Opening files, and what is asked about a file by name or by descriptor.
+
+A file the guest opens is a real descriptor of its own; what it then does with it is native.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from abi.dispatch import AT_FDCWD, OK, Call, InstallFile, Later, Return, Support
+from abi.errors import Kind, SysError
+from abi.linux import linux
+from abi.status import pack_stat, pack_statx
+from vfs import kernel
+from vfs.kernel import self_path
+from vfs.namespace import Location, OpenFile
+
+AT_SYMLINK_NOFOLLOW = 0x100
+AT_EACCESS = 0x200
+AT_NO_AUTOMOUNT = 0x800
+AT_EMPTY_PATH = 0x1000
+_AT_STATX_SYNC = 0x6000
+_O_TMPFILE = 0o20000000
+_WRITES = os.O_WRONLY | os.O_RDWR
+_S_IFMT, _S_IFREG, _S_IFIFO = 0o170000, 0o100000, 0o010000
+_EPERM_FIFO = "a named pipe that waits for its other end can be interrupted, as natively"
+
+
+# -- open -------------------------------------------------------------------------------------------
+
+
+def open_file(call: Call, dirfd: int, path: bytes, flags: int, mode: int):
+    """open(2) in all its forms; the new descriptor as an `InstallFile`, or `Later` for a named pipe."""
+    if flags & os.O_PATH:
+        flags &= os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    cloexec = bool(flags & os.O_CLOEXEC)
+    if flags & _O_TMPFILE == _O_TMPFILE and flags & os.O_PATH == 0:
+        return InstallFile(_open_tmpfile(call, dirfd, path, flags, mode), cloexec)
+    if flags & os.O_CREAT:
+        if flags & os.O_DIRECTORY:
+            raise SysError(Kind.EINVAL)
+        return _open_creating(call, dirfd, path, flags, mode, cloexec)
+    fs = call.process.fs
+    start = fs.cwd if path[:1] == b"/" else call.start(dirfd)
+    namespace = call.sandbox.namespace
+    run = namespace.plain_run(fs, start, path)
+    if run is not None:
+        where, names = run
+        if not (where.mount.read_only and flags & (_WRITES | os.O_TRUNC)):
+            fd = where.mount.fs.open_at(where.node, names, flags)
+            if fd is not None:
+                return InstallFile(fd, cloexec)
+    follow = not flags & os.O_NOFOLLOW
+    return open_found(call, namespace.walk(fs, start, path, follow), flags, cloexec)
+
+
+def open_found(call: Call, found: Location | OpenFile, flags: int, cloexec: bool):
+    """Open what a walk found."""
+    if isinstance(found, OpenFile):
+        return InstallFile(_reopen(found, flags), cloexec)
+    mode = found.node.mode & _S_IFMT
+    if flags & os.O_DIRECTORY and mode != 0o040000:
+        raise SysError(Kind.ENOTDIR)
+    writes = flags & (_WRITES | os.O_TRUNC)
+    if writes and found.mount.read_only and mode in (_S_IFREG, 0o040000):
+        raise SysError(Kind.EISDIR if mode == 0o040000 else Kind.EROFS)
+    try:
+        return InstallFile(found.fs.open(found.node, flags), cloexec)
+    except BlockingIOError:
+        if mode != _S_IFIFO:
+            raise
+        node = found.node  # kept alive, with its descriptor, until the other end comes
+
+        def work():
+            wanted = flags & (os.O_ACCMODE | os.O_APPEND) | os.O_CLOEXEC
+            return InstallFile(kernel.open_interruptible(self_path(node.fd), wanted), cloexec)
+
+        return Later(work)
+
+
+def _reopen(target: OpenFile, flags: int) -> int:
+    """Open anew what a magic link stands for, a pipe or a file without a name, with other flags."""
+    if flags & os.O_PATH:
+        return os.dup(target.fd)
+    mode = os.fstat(target.fd).st_mode & _S_IFMT
+    if mode == 0o140000:
+        raise SysError(Kind.ENXIO)
+    if mode not in (_S_IFREG, _S_IFIFO):
+        # A device or a directory from outside the tree: the guest keeps what it was given, no more.
+        have = fcntl.fcntl(target.fd, fcntl.F_GETFL) & os.O_ACCMODE
+        if have not in (os.O_RDWR, flags & os.O_ACCMODE):
+            raise SysError(Kind.EACCES)
+        return os.dup(target.fd)
+    have = fcntl.fcntl(target.fd, fcntl.F_GETFL)
+    if mode == _S_IFREG and os.fstat(target.fd).st_nlink and flags & _WRITES and have & os.O_ACCMODE == os.O_RDONLY:
+        raise SysError(Kind.EACCES)  # a host file handed in read-only stays so
+    keep = os.O_ACCMODE | os.O_APPEND | os.O_NONBLOCK | os.O_TRUNC
+    wanted = flags & keep | os.O_CLOEXEC | os.O_NOCTTY
+    if mode == _S_IFIFO and not wanted & os.O_NONBLOCK:
+        # Opening a pipe the guest holds an end of: the other end may be gone, and must not hold us.
+        fd = os.open(self_path(target.fd), wanted | os.O_NONBLOCK)
+        os.set_blocking(fd, True)
+        return fd
+    return os.open(self_path(target.fd), wanted)
+
+
+def _open_tmpfile(call: Call, dirfd: int, path: bytes, flags: int, mode: int) -> int:
+    if not flags & _WRITES:
+        raise SysError(Kind.EINVAL)
+    found = call.find(dirfd, path)
+    if not isinstance(found, Location) or not found.node.is_dir:
+        raise SysError(Kind.ENOTDIR)
+    check_writable(found)
+    make = getattr(found.fs, "tmpfile", None)
+    if make is None:
+        raise SysError(Kind.EOPNOTSUPP)
+    return make(found.node, flags, mode & ~call.process.fs.umask)
+
+
+def _open_creating(call: Call, dirfd: int, path: bytes, flags: int, mode: int, cloexec: bool):
+    namespace, fs = call.sandbox.namespace, call.process.fs
+    follow = not flags & os.O_NOFOLLOW
+    mode = mode & 0o7777 & ~fs.umask
+    if path.endswith((b"/", b"/.")) or path in (b".", b".."):
+        call.find(dirfd, path)
+        raise SysError(Kind.EEXIST if flags & os.O_EXCL else Kind.EISDIR)
+    start = fs.cwd if path[:1] == b"/" else call.start(dirfd)
+    for _ in range(40):
+        parent = namespace.parent(fs, start, path)
+        where = parent.location
+        try:
+            if not (flags & os.O_EXCL):
+                found = namespace.walk(fs, where, parent.name, follow)
+                return open_found(call, found, flags & ~os.O_CREAT, cloexec)
+            namespace.walk(fs, where, parent.name, False)
+            raise SysError(Kind.EEXIST)
+        except FileNotFoundError:
+            pass
+        # Nothing there, or a symlink to nothing: O_CREAT makes what the link names.
+        try:
+            link = namespace.walk(fs, where, parent.name, False)
+        except FileNotFoundError:
+            check_writable(where)
+            try:
+                return InstallFile(where.fs.create(where.node, parent.name, flags, mode), cloexec)
+            except FileExistsError:
+                if flags & os.O_EXCL:
+                    raise
+                continue  # somebody else made it meanwhile: open theirs
+        if link.node.is_symlink:
+            start, path = where, link.fs.readlink(link.node)
+    raise SysError(Kind.ELOOP)
+
+
+def check_writable(location: Location) -> None:
+    """EROFS on a read-only mount."""
+    if location.mount.read_only:
+        raise SysError(Kind.EROFS)
+
+
+@linux.answer(2, "open", _EPERM_FIFO)
+def open_(call: Call):
+    return open_file(call, AT_FDCWD, call.path(0), call.int(1), call.args[2])
+
+
+@linux.answer(257, "openat", _EPERM_FIFO)
+def openat(call: Call):
+    return open_file(call, call.int(0), call.path(1), call.int(2), call.args[3])
+
+
+@linux.answer(85, "creat")
+def creat(call: Call):
+    return open_file(call, AT_FDCWD, call.path(0), os.O_CREAT | os.O_WRONLY | os.O_TRUNC, call.args[1])
+
+
+_OPENAT2_FLAGS = 0o37777703 | 0o20000000
+_RESOLVE_KNOWN = 0x3F
+
+
+@linux.answer(
+    437, "openat2", "RESOLVE_BENEATH and RESOLVE_IN_ROOT are EINVAL; NO_XDEV and CACHED are EAGAIN", Support.PARTIAL
+)
+def openat2(call: Call):
+    size = call.args[3]
+    if size < 24:
+        raise SysError(Kind.EINVAL)
+    if size > 4096:
+        raise SysError(Kind.E2BIG)
+    how = call.memory.read(call.args[2], size)
+    if any(how[24:]):
+        raise SysError(Kind.E2BIG)
+    flags, mode, resolve = (int.from_bytes(how[i : i + 8], "little") for i in (0, 8, 16))
+    if resolve & ~_RESOLVE_KNOWN or flags & ~_OPENAT2_FLAGS or mode & ~0o7777:
+        raise SysError(Kind.EINVAL)
+    if mode and not flags & (os.O_CREAT | 0o20000000):
+        raise SysError(Kind.EINVAL)
+    if resolve & (kernel.RESOLVE_BENEATH | kernel.RESOLVE_IN_ROOT):
+        raise SysError(Kind.EINVAL)
+    if resolve & (kernel.RESOLVE_NO_XDEV | kernel.RESOLVE_CACHED):
+        raise SysError(Kind.EAGAIN)
+    path = call.path(1)
+    if resolve & kernel.RESOLVE_NO_SYMLINKS:
+        parent = call.parent(call.int(0), path)
+        run = call.sandbox.namespace.plain_run(call.process.fs, call.process.fs.cwd, path)
+        if run is not None and run[0].fs.walk(run[0].node, run[1][:-1] or run[1]) is None:
+            raise SysError(Kind.ELOOP)
+        flags |= os.O_NOFOLLOW
+        del parent
+    return open_file(call, call.int(0), path, flags, mode)
+
+
+# -- status -----------------------------------------------------------------------------------------
+
+
+def status(call: Call, found: Location | OpenFile):
+    """The status of what a walk found."""
+    return os.fstat(found.fd) if isinstance(found, OpenFile) else found.mount.fs.stat(found.node)
+
+
+def descriptor_status(call: Call, fd: int):
+    """The status of the caller's descriptor, and the location if it lies in a made-up tree."""
+    copy = OpenFile(call.files.get(fd))
+    st = os.fstat(copy.fd)
+    if not st.st_nlink and st.st_mode & _S_IFMT == _S_IFREG:  # an unlinked file, or a memfd of ours
+        found = call.sandbox.namespace.reach(copy)
+        if isinstance(found, Location):
+            return found.fs.stat(found.node)
+    return st
+
+
+@linux.answer(4, "stat")
+def stat(call: Call):
+    found = call.find(AT_FDCWD, call.path(0))
+    call.memory.write(call.args[1], pack_stat(call.sandbox, status(call, found)))
+    return OK
+
+
+@linux.answer(6, "lstat")
+def lstat(call: Call):
+    found = call.find(AT_FDCWD, call.path(0), False)
+    call.memory.write(call.args[1], pack_stat(call.sandbox, status(call, found)))
+    return OK
+
+
+@linux.answer(5, "fstat")
+def fstat(call: Call):
+    call.memory.write(call.args[1], pack_stat(call.sandbox, descriptor_status(call, call.int(0))))
+    return OK
+
+
+@linux.answer(262, "newfstatat")
+def newfstatat(call: Call):
+    flags = call.int(3)
+    if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT):
+        raise SysError(Kind.EINVAL)
+    path = call.path(1)
+    if not path and flags & AT_EMPTY_PATH:
+        st = _empty_path_status(call, call.int(0))
+    else:
+        st = status(call, call.find(call.int(0), path, not flags & AT_SYMLINK_NOFOLLOW))
+    call.memory.write(call.args[2], pack_stat(call.sandbox, st))
+    return OK
+
+
+def _empty_path_status(call: Call, dirfd: int):
+    if dirfd == AT_FDCWD:
+        cwd = call.process.fs.cwd
+        return cwd.fs.stat(cwd.node)
+    return descriptor_status(call, dirfd)
+
+
+@linux.answer(332, "statx", "no birth time, no attributes; the basic fields always", Support.PARTIAL)
+def statx(call: Call):
+    flags, mask = call.int(2), call.args[3]
+    if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT | _AT_STATX_SYNC) or mask & 0x80000000:
+        raise SysError(Kind.EINVAL)
+    if flags & _AT_STATX_SYNC == _AT_STATX_SYNC:
+        raise SysError(Kind.EINVAL)
+    mount_id = 0
+    path = call.path(1) if call.args[1] or not flags & AT_EMPTY_PATH else b""
+    if not path and flags & AT_EMPTY_PATH:
+        st = _empty_path_status(call, call.int(0))
+    else:
+        found = call.find(call.int(0), path, not flags & AT_SYMLINK_NOFOLLOW)
+        st = status(call, found)
+        mount_id = found.mount.id if isinstance(found, Location) else 0
+    call.memory.write(call.args[4], pack_statx(call.sandbox, st, mount_id))
+    return OK
+
+
+def _statfs(call: Call, found: Location | OpenFile) -> bytes:
+    return kernel.statfs(found.fd) if isinstance(found, OpenFile) else found.fs.statfs(found.node)
+
+
+@linux.answer(137, "statfs")
+def statfs(call: Call):
+    data = _statfs(call, call.find(AT_FDCWD, call.path(0)))
+    call.memory.write(call.args[1], data)
+    return OK
+
+
+@linux.answer(138, "fstatfs")
+def fstatfs(call: Call):
+    found = call.sandbox.namespace.reach(OpenFile(call.files.get(call.int(0))))
+    call.memory.write(call.args[1], _statfs(call, found))
+    return OK
+
+
+@linux.answer(136, "ustat", "the device must be one the sandbox knows: always EINVAL", Support.PARTIAL)
+def ustat(call: Call):
+    raise SysError(Kind.EINVAL)
+
+
+# -- access -----------------------------------------------------------------------------------------
+
+
+def _access(call: Call, dirfd: int, path: bytes, mode: int, flags: int):
+    if mode & ~7 or flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
+        raise SysError(Kind.EINVAL)
+    if not path and flags & AT_EMPTY_PATH:
+        call.files.check(dirfd) if dirfd != AT_FDCWD else None
+        return OK
+    found = call.find(dirfd, path, not flags & AT_SYMLINK_NOFOLLOW)
+    if isinstance(found, OpenFile):
+        allowed = os.access(self_path(found.fd), mode)
+    else:
+        if mode & os.W_OK and found.node.mode & _S_IFMT in (_S_IFREG, 0o040000):
+            check_writable(found)
+        allowed = found.fs.access(found.node, mode)
+    if not allowed:
+        raise SysError(Kind.EACCES)
+    return OK
+
+
+@linux.answer(21, "access", "asks what the host user may do", Support.PARTIAL)
+def access(call: Call):
+    return _access(call, AT_FDCWD, call.path(0), call.int(1), 0)
+
+
+@linux.answer(269, "faccessat", "asks what the host user may do", Support.PARTIAL)
+def faccessat(call: Call):
+    return _access(call, call.int(0), call.path(1), call.int(2), 0)
+
+
+@linux.answer(439, "faccessat2", "asks what the host user may do", Support.PARTIAL)
+def faccessat2(call: Call):
+    return _access(call, call.int(0), call.path(1), call.int(2), call.int(3))
+
+
+# -- mode, owner, times, size -----------------------------------------------------------------------
+
+
+def descriptor_location(call: Call, fd: int) -> Location | OpenFile:
+    """What the caller's descriptor is: a location of the tree, or a file outside it."""
+    return call.sandbox.namespace.reach(OpenFile(call.files.get(fd)))
+
+
+def _chmod(call: Call, found: Location | OpenFile, mode: int):
+    if isinstance(found, OpenFile):
+        if os.fstat(found.fd).st_nlink:
+            raise SysError(Kind.EPERM)  # a file of the host's that was handed in
+        os.fchmod(found.fd, mode & 0o1777)
+        return OK
+    check_writable(found)
+    found.fs.chmod(found.node, mode & 0o7777)
+    return OK
+
+
+_SET_ID = "set-id bits are accepted on files and not kept"
+
+
+@linux.answer(90, "chmod", _SET_ID, Support.PARTIAL)
+def chmod(call: Call):
+    return _chmod(call, call.find(AT_FDCWD, call.path(0)), call.args[1])
+
+
+@linux.answer(91, "fchmod", _SET_ID, Support.PARTIAL)
+def fchmod(call: Call):
+    call.files.check_not_path(call.int(0))
+    return _chmod(call, descriptor_location(call, call.int(0)), call.args[1])
+
+
+@linux.answer(268, "fchmodat", _SET_ID, Support.PARTIAL)
+def fchmodat(call: Call):
+    return _chmod(call, call.find(call.int(0), call.path(1)), call.args[2])
+
+
+@linux.answer(452, "fchmodat2", _SET_ID, Support.PARTIAL)
+def fchmodat2(call: Call):
+    flags = call.int(3)
+    if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
+        raise SysError(Kind.EINVAL)
+    return _chmod(call, _find_or_self(call, call.int(0), call.path(1), flags), call.args[2])
+
+
+def _find_or_self(call: Call, dirfd: int, path: bytes, flags: int) -> Location | OpenFile:
+    """`Call.find` for the calls that take AT_EMPTY_PATH and AT_SYMLINK_NOFOLLOW."""
+    if not path and flags & AT_EMPTY_PATH:
+        return call.process.fs.cwd if dirfd == AT_FDCWD else descriptor_location(call, dirfd)
+    return call.find(dirfd, path, not flags & AT_SYMLINK_NOFOLLOW)
+
+
+def _chown(call: Call, found: Location | OpenFile, uid: int, gid: int):
+    uid, gid = uid & 0xFFFFFFFF, gid & 0xFFFFFFFF
+    if isinstance(found, OpenFile):
+        return OK
+    check_writable(found)
+    credentials = call.process.credentials
+    if not credentials.capable(0):
+        st = found.fs.stat(found.node)
+        owner = call.sandbox.guest_uid(st.st_uid)
+        if uid not in (0xFFFFFFFF, owner) or owner != credentials.fsuid:
+            raise SysError(Kind.EPERM)
+        if gid not in (0xFFFFFFFF, credentials.egid, *credentials.groups):
+            raise SysError(Kind.EPERM)
+    host_uid = call.sandbox.host_uid if uid == 0 else uid
+    host_gid = call.sandbox.host_gid if gid == 0 else gid
+    try:
+        found.fs.chown(found.node, _minus(host_uid), _minus(host_gid))
+    except PermissionError:
+        pass  # the host user cannot give files away: see the table's note
+    return OK
+
+
+def _minus(number: int) -> int:
+    return -1 if number == 0xFFFFFFFF else number
+
+
+_OWNER = "an owner the host user may not give is accepted and not kept"
+
+
+@linux.answer(92, "chown", _OWNER, Support.PARTIAL)
+def chown(call: Call):
+    return _chown(call, call.find(AT_FDCWD, call.path(0)), call.args[1], call.args[2])
+
+
+@linux.answer(94, "lchown", _OWNER, Support.PARTIAL)
+def lchown(call: Call):
+    return _chown(call, call.find(AT_FDCWD, call.path(0), False), call.args[1], call.args[2])
+
+
+@linux.answer(93, "fchown", _OWNER, Support.PARTIAL)
+def fchown(call: Call):
+    call.files.check_not_path(call.int(0))
+    return _chown(call, descriptor_location(call, call.int(0)), call.args[1], call.args[2])
+
+
+@linux.answer(260, "fchownat", _OWNER, Support.PARTIAL)
+def fchownat(call: Call):
+    flags = call.int(4)
+    if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
+        raise SysError(Kind.EINVAL)
+    return _chown(call, _find_or_self(call, call.int(0), call.path(1), flags), call.args[2], call.args[3])
+
+
+def _utimens(call: Call, found: Location | OpenFile, times: bytes | None):
+    if times is not None:
+        for nanoseconds in (times[8:16], times[24:32]):
+            value = int.from_bytes(nanoseconds, "little", signed=True)
+            if not 0 <= value < 1_000_000_000 and value not in (0x3FFFFFFF, 0x3FFFFFFE):
+                raise SysError(Kind.EINVAL)
+    if isinstance(found, OpenFile):
+        kernel.utimensat(found.fd, b"", times, AT_EMPTY_PATH)
+        return OK
+    check_writable(found)
+    found.fs.utimens(found.node, times)
+    return OK
+
+
+@linux.answer(280, "utimensat")
+def utimensat(call: Call):
+    flags = call.int(3)
+    if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
+        raise SysError(Kind.EINVAL)
+    times = call.memory.read(call.args[2], 32) if call.args[2] else None
+    if not call.args[1]:
+        if call.int(0) == AT_FDCWD:
+            raise SysError(Kind.EFAULT)
+        return _utimens(call, descriptor_location(call, call.int(0)), times)
+    return _utimens(call, _find_or_self(call, call.int(0), call.path(1), flags), times)
+
+
+def _timevals(call: Call, address: int) -> bytes | None:
+    """Two ``struct timeval`` as the 32 bytes of two ``struct timespec``."""
+    if not address:
+        return None
+    fields = call.memory.read(address, 32)
+    seconds = [fields[0:8], fields[16:24]]
+    result = b""
+    for second, raw in zip(seconds, (fields[8:16], fields[24:32]), strict=True):
+        micro = int.from_bytes(raw, "little", signed=True)
+        if not 0 <= micro < 1_000_000:
+            raise SysError(Kind.EINVAL)
+        result += second + (micro * 1000).to_bytes(8, "little")
+    return result
+
+
+@linux.answer(235, "utimes")
+def utimes(call: Call):
+    return _utimens(call, call.find(AT_FDCWD, call.path(0)), _timevals(call, call.args[1]))
+
+
+@linux.answer(261, "futimesat")
+def futimesat(call: Call):
+    times = _timevals(call, call.args[2])
+    if not call.args[1]:
+        return _utimens(call, descriptor_location(call, call.int(0)), times)
+    return _utimens(call, call.find(call.int(0), call.path(1)), times)
+
+
+@linux.answer(132, "utime")
+def utime(call: Call):
+    times = None
+    if call.args[1]:
+        fields = call.memory.read(call.args[1], 16)
+        times = fields[:8] + bytes(8) + fields[8:] + bytes(8)
+    return _utimens(call, call.find(AT_FDCWD, call.path(0)), times)
+
+
+@linux.answer(76, "truncate")
+def truncate(call: Call):
+    length = call.args[1]
+    if length >= 1 << 63:
+        raise SysError(Kind.EINVAL)
+    found = call.find(AT_FDCWD, call.path(0))
+    if isinstance(found, OpenFile):
+        os.ftruncate(found.fd, length)
+        return OK
+    if found.node.is_file:
+        check_writable(found)
+    found.fs.truncate(found.node, length)
+    return OK
+
+
+# -- extended attributes ----------------------------------------------------------------------------
+
+_XATTR_NAME_MAX, _XATTR_SIZE_MAX = 255, 65536
+_XATTR = "user.* only"
+
+
+def _attribute_name(call: Call, index: int) -> bytes:
+    name = call.memory.cstring(call.args[index], _XATTR_NAME_MAX + 1, Kind.ERANGE)
+    if not name:
+        raise SysError(Kind.ERANGE)
+    return name
+
+
+def _fill(call: Call, data: bytes, address: int, size: int):
+    """The getxattr convention: size 0 only asks how much there is."""
+    if size:
+        if len(data) > size:
+            raise SysError(Kind.ERANGE)
+        call.memory.write(address, data)
+    return Return(len(data))
+
+
+def _xattr_location(found: Location | OpenFile) -> Location:
+    if isinstance(found, OpenFile):
+        raise SysError(Kind.EOPNOTSUPP)
+    return found
+
+
+def _setxattr(call: Call, found, name: bytes):
+    size = call.args[3]
+    if size > _XATTR_SIZE_MAX:
+        raise SysError(Kind.E2BIG)
+    if call.int(4) & ~3:
+        raise SysError(Kind.EINVAL)
+    value = call.memory.read(call.args[2], size) if size else b""
+    where = _xattr_location(found)
+    check_writable(where)
+    where.fs.setxattr(where.node, name, value, call.int(4))
+    return OK
+
+
+def _getxattr(call: Call, found, name: bytes):
+    where = _xattr_location(found)
+    return _fill(call, where.fs.getxattr(where.node, name), call.args[2], call.args[3])
+
+
+def _listxattr(call: Call, found):
+    if isinstance(found, OpenFile):
+        return OK
+    names = b"".join(name + b"\0" for name in found.fs.listxattr(found.node))
+    return _fill(call, names, call.args[1], call.args[2])
+
+
+def _removexattr(call: Call, found, name: bytes):
+    where = _xattr_location(found)
+    check_writable(where)
+    where.fs.removexattr(where.node, name)
+    return OK
+
+
+@linux.answer(188, "setxattr", _XATTR, Support.PARTIAL)
+def setxattr(call: Call):
+    return _setxattr(call, call.find(AT_FDCWD, call.path(0)), _attribute_name(call, 1))
+
+
+@linux.answer(189, "lsetxattr", _XATTR, Support.PARTIAL)
+def lsetxattr(call: Call):
+    return _setxattr(call, call.find(AT_FDCWD, call.path(0), False), _attribute_name(call, 1))
+
+
+@linux.answer(190, "fsetxattr", _XATTR, Support.PARTIAL)
+def fsetxattr(call: Call):
+    return _setxattr(call, descriptor_location(call, call.int(0)), _attribute_name(call, 1))
+
+
+@linux.answer(191, "getxattr", _XATTR, Support.PARTIAL)
+def getxattr(call: Call):
+    return _getxattr(call, call.find(AT_FDCWD, call.path(0)), _attribute_name(call, 1))
+
+
+@linux.answer(192, "lgetxattr", _XATTR, Support.PARTIAL)
+def lgetxattr(call: Call):
+    return _getxattr(call, call.find(AT_FDCWD, call.path(0), False), _attribute_name(call, 1))
+
+
+@linux.answer(193, "fgetxattr", _XATTR, Support.PARTIAL)
+def fgetxattr(call: Call):
+    return _getxattr(call, descriptor_location(call, call.int(0)), _attribute_name(call, 1))
+
+
+@linux.answer(194, "listxattr", _XATTR, Support.PARTIAL)
+def listxattr(call: Call):
+    return _listxattr(call, call.find(AT_FDCWD, call.path(0)))
+
+
+@linux.answer(195, "llistxattr", _XATTR, Support.PARTIAL)
+def llistxattr(call: Call):
+    return _listxattr(call, call.find(AT_FDCWD, call.path(0), False))
+
+
+@linux.answer(196, "flistxattr", _XATTR, Support.PARTIAL)
+def flistxattr(call: Call):
+    return _listxattr(call, descriptor_location(call, call.int(0)))
+
+
+@linux.answer(197, "removexattr", _XATTR, Support.PARTIAL)
+def removexattr(call: Call):
+    return _removexattr(call, call.find(AT_FDCWD, call.path(0)), _attribute_name(call, 1))
+
+
+@linux.answer(198, "lremovexattr", _XATTR, Support.PARTIAL)
+def lremovexattr(call: Call):
+    return _removexattr(call, call.find(AT_FDCWD, call.path(0), False), _attribute_name(call, 1))
+
+
+@linux.answer(199, "fremovexattr", _XATTR, Support.PARTIAL)
+def fremovexattr(call: Call):
+    return _removexattr(call, descriptor_location(call, call.int(0)), _attribute_name(call, 1))
+
+
+# -- watching ---------------------------------------------------------------------------------------
+
+
+@linux.answer(254, "inotify_add_watch")
+def inotify_add_watch(call: Call):
+    mask = call.args[2] & 0xFFFFFFFF
+    inotify = OpenFile(call.files.get(call.int(0)))
+    found = call.find(AT_FDCWD, call.path(1), not mask & 0x02000000)
+    if isinstance(found, OpenFile):
+        raise SysError(Kind.EACCES)
+    if mask & 0x01000000 and not found.node.is_dir:  # IN_ONLYDIR
+        raise SysError(Kind.ENOTDIR)
+    return Return(found.fs.watch(found.node, inotify.fd, mask))
+
+
+linux.native(253, "inotify_init")
+linux.native(294, "inotify_init1")
+linux.native(255, "inotify_rm_watch")
+linux.refuse(300, "fanotify_init", Kind.ENOSYS, "absent")
+linux.refuse(301, "fanotify_mark", Kind.ENOSYS, "absent")

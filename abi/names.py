@@ -1,0 +1,278 @@
+"""Names made, moved and removed: mkdir, link, rename, unlink and their kin."""
+
+from __future__ import annotations
+
+import os
+
+from abi.dispatch import AT_FDCWD, OK, Call, Return, Support
+from abi.errors import Kind, SysError
+from abi.files import AT_EMPTY_PATH, check_writable, descriptor_location
+from abi.linux import linux
+from vfs.namespace import Location, OpenFile, Parent
+
+AT_REMOVEDIR = 0x200
+AT_SYMLINK_FOLLOW = 0x400
+_RENAME_NOREPLACE, _RENAME_EXCHANGE, _RENAME_WHITEOUT = 1, 2, 4
+_S_IFMT, _S_IFREG, _S_IFDIR = 0o170000, 0o100000, 0o040000
+_S_IFIFO, _S_IFSOCK, _S_IFCHR, _S_IFBLK = 0o010000, 0o140000, 0o020000, 0o060000
+
+
+def _new(call: Call, dirfd: int, path: bytes, directory: bool = False) -> Parent:
+    """The place for a name that must not exist yet.  EEXIST, ENOENT, EROFS."""
+    parent = call.parent(dirfd, path)
+    if parent.name in (b"", b".", b".."):
+        raise SysError(Kind.EEXIST)
+    if call.sandbox.namespace.busy(parent.location.path + (parent.name,)):
+        raise SysError(Kind.EEXIST)
+    if parent.slash and not directory:
+        parent.location.fs.lookup(parent.location.node, parent.name)  # ENOENT unless it is there
+        raise SysError(Kind.EEXIST)
+    if parent.location.mount.read_only:
+        try:
+            parent.location.fs.lookup(parent.location.node, parent.name)
+        except FileNotFoundError:
+            raise SysError(Kind.EROFS) from None
+        raise SysError(Kind.EEXIST)
+    return parent
+
+
+def _existing(call: Call, parent: Parent) -> None:
+    """EBUSY where a mount stands on or below the name, EROFS on a read-only mount."""
+    if call.sandbox.namespace.busy(parent.location.path + (parent.name,)):
+        raise SysError(Kind.EBUSY)
+    check_writable(parent.location)
+
+
+# -- making -----------------------------------------------------------------------------------------
+
+
+def _mkdir(call: Call, dirfd: int, path: bytes, mode: int):
+    parent = _new(call, dirfd, path, directory=True)
+    parent.location.fs.mkdir(parent.location.node, parent.name, mode & 0o1777 & ~call.process.fs.umask)
+    return OK
+
+
+@linux.answer(83, "mkdir")
+def mkdir(call: Call):
+    return _mkdir(call, AT_FDCWD, call.path(0), call.args[1])
+
+
+@linux.answer(258, "mkdirat")
+def mkdirat(call: Call):
+    return _mkdir(call, call.int(0), call.path(1), call.args[2])
+
+
+def _mknod(call: Call, dirfd: int, path: bytes, mode: int, device: int):
+    kind = mode & _S_IFMT
+    if kind == _S_IFDIR:
+        raise SysError(Kind.EPERM)
+    if kind not in (0, _S_IFREG, _S_IFIFO, _S_IFSOCK, _S_IFCHR, _S_IFBLK):
+        raise SysError(Kind.EINVAL)
+    parent = _new(call, dirfd, path)
+    if kind in (_S_IFCHR, _S_IFBLK):
+        raise SysError(Kind.EPERM)
+    mode = (kind or _S_IFREG) | mode & 0o1777 & ~call.process.fs.umask
+    parent.location.fs.mknod(parent.location.node, parent.name, mode, device)
+    return OK
+
+
+_NO_DEVICES = "device nodes are EPERM"
+
+
+@linux.answer(133, "mknod", _NO_DEVICES, Support.PARTIAL)
+def mknod(call: Call):
+    return _mknod(call, AT_FDCWD, call.path(0), call.args[1] & 0xFFFF, call.args[2])
+
+
+@linux.answer(259, "mknodat", _NO_DEVICES, Support.PARTIAL)
+def mknodat(call: Call):
+    return _mknod(call, call.int(0), call.path(1), call.args[2] & 0xFFFF, call.args[3])
+
+
+def _symlink(call: Call, target: bytes, dirfd: int, path: bytes):
+    if not target:
+        raise SysError(Kind.ENOENT)
+    parent = _new(call, dirfd, path)
+    parent.location.fs.symlink(parent.location.node, parent.name, target)
+    return OK
+
+
+@linux.answer(88, "symlink")
+def symlink(call: Call):
+    return _symlink(call, call.path(0), AT_FDCWD, call.path(1))
+
+
+@linux.answer(266, "symlinkat")
+def symlinkat(call: Call):
+    return _symlink(call, call.path(0), call.int(1), call.path(2))
+
+
+def _link(call: Call, olddir: int, old: bytes, newdir: int, new: bytes, flags: int):
+    if flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH):
+        raise SysError(Kind.EINVAL)
+    source: Location | OpenFile | Parent
+    if not old and flags & AT_EMPTY_PATH:
+        source = OpenFile(call.files.get(olddir))
+    elif flags & AT_SYMLINK_FOLLOW:
+        found = call.find(olddir, old)
+        if isinstance(found, Location) and found.node.is_dir:
+            raise SysError(Kind.EPERM)
+        source = found if isinstance(found, OpenFile) else OpenFile(found.fs.open(found.node, os.O_PATH))
+    else:
+        source = call.parent(olddir, old)
+        if source.name in (b"", b".", b".."):
+            raise SysError(Kind.EPERM)
+        node = source.location.fs.lookup(source.location.node, source.name)
+        if source.slash and not node.is_dir:
+            raise SysError(Kind.ENOTDIR)
+        if node.is_dir:
+            _new(call, newdir, new)
+            raise SysError(Kind.EPERM)
+    parent = _new(call, newdir, new)
+    where = parent.location
+    if isinstance(source, Parent):
+        if source.location.mount is not where.mount:
+            raise SysError(Kind.EXDEV)
+        where.fs.link(source.location.node, source.name, where.node, parent.name)
+        return OK
+    make = getattr(where.fs, "link_open", None)
+    if make is None or not isinstance(source, OpenFile):
+        raise SysError(Kind.EPERM)
+    found = call.sandbox.namespace.reach(source)
+    if isinstance(found, Location) and found.mount is not where.mount:
+        raise SysError(Kind.EXDEV)
+    make(source.fd, where.node, parent.name)
+    return OK
+
+
+@linux.answer(86, "link")
+def link(call: Call):
+    return _link(call, AT_FDCWD, call.path(0), AT_FDCWD, call.path(1), 0)
+
+
+@linux.answer(265, "linkat")
+def linkat(call: Call):
+    return _link(call, call.int(0), call.path(1), call.int(2), call.path(3), call.int(4))
+
+
+# -- removing ---------------------------------------------------------------------------------------
+
+
+def _unlink(call: Call, dirfd: int, path: bytes):
+    parent = call.parent(dirfd, path)
+    where = parent.location
+    if parent.name in (b"", b".", b".."):
+        raise SysError(Kind.EISDIR)
+    node = where.fs.lookup(where.node, parent.name)
+    if parent.slash:
+        raise SysError(Kind.EISDIR if node.is_dir else Kind.ENOTDIR)
+    _existing(call, parent)
+    where.fs.unlink(where.node, parent.name)
+    return OK
+
+
+@linux.answer(87, "unlink")
+def unlink(call: Call):
+    return _unlink(call, AT_FDCWD, call.path(0))
+
+
+def _rmdir(call: Call, dirfd: int, path: bytes):
+    parent = call.parent(dirfd, path)
+    match parent.name:
+        case b"":
+            raise SysError(Kind.EBUSY)
+        case b".":
+            raise SysError(Kind.EINVAL)
+        case b"..":
+            raise SysError(Kind.ENOTEMPTY)
+    _existing(call, parent)
+    parent.location.fs.rmdir(parent.location.node, parent.name)
+    return OK
+
+
+@linux.answer(84, "rmdir")
+def rmdir(call: Call):
+    return _rmdir(call, AT_FDCWD, call.path(0))
+
+
+@linux.answer(263, "unlinkat")
+def unlinkat(call: Call):
+    flags = call.int(2)
+    if flags & ~AT_REMOVEDIR:
+        raise SysError(Kind.EINVAL)
+    remove = _rmdir if flags & AT_REMOVEDIR else _unlink
+    return remove(call, call.int(0), call.path(1))
+
+
+# -- renaming ---------------------------------------------------------------------------------------
+
+
+def _rename(call: Call, olddir: int, old: bytes, newdir: int, new: bytes, flags: int):
+    if flags & ~(_RENAME_NOREPLACE | _RENAME_EXCHANGE | _RENAME_WHITEOUT):
+        raise SysError(Kind.EINVAL)
+    if flags & _RENAME_EXCHANGE and flags & (_RENAME_NOREPLACE | _RENAME_WHITEOUT):
+        raise SysError(Kind.EINVAL)
+    if flags & _RENAME_WHITEOUT:
+        raise SysError(Kind.EPERM)
+    source, target = call.parent(olddir, old), call.parent(newdir, new)
+    if source.location.mount is not target.location.mount:
+        raise SysError(Kind.EXDEV)
+    for parent in (source, target):
+        if parent.name in (b"", b".", b".."):
+            is_target = parent is target
+            raise SysError(Kind.EEXIST if is_target and flags & _RENAME_NOREPLACE else Kind.EBUSY)
+    where, to = source.location, target.location
+    node = where.fs.lookup(where.node, source.name)
+    if not node.is_dir and (source.slash or target.slash):
+        raise SysError(Kind.ENOTDIR)
+    for parent in (source, target):
+        _existing(call, parent)
+    where.fs.rename(where.node, source.name, to.node, target.name, flags)
+    return OK
+
+
+@linux.answer(82, "rename")
+def rename(call: Call):
+    return _rename(call, AT_FDCWD, call.path(0), AT_FDCWD, call.path(1), 0)
+
+
+@linux.answer(264, "renameat")
+def renameat(call: Call):
+    return _rename(call, call.int(0), call.path(1), call.int(2), call.path(3), 0)
+
+
+@linux.answer(316, "renameat2", "RENAME_WHITEOUT is EPERM", Support.PARTIAL)
+def renameat2(call: Call):
+    return _rename(call, call.int(0), call.path(1), call.int(2), call.path(3), call.int(4))
+
+
+# -- reading links ----------------------------------------------------------------------------------
+
+
+def _readlink(call: Call, dirfd: int, path: bytes, address: int, size: int):
+    if size <= 0:
+        raise SysError(Kind.EINVAL)
+    if path:
+        found = call.find(dirfd, path, False)
+    else:
+        if dirfd == AT_FDCWD:
+            raise SysError(Kind.ENOENT)
+        found = descriptor_location(call, dirfd)
+    if isinstance(found, OpenFile) or not found.node.is_symlink:
+        raise SysError(Kind.EINVAL if path else Kind.ENOENT)
+    target = found.fs.readlink(found.node)[:size]
+    call.memory.write(address, target)
+    return Return(len(target))
+
+
+@linux.answer(89, "readlink")
+def readlink(call: Call):
+    path = call.path(0)
+    if not path:
+        raise SysError(Kind.ENOENT)
+    return _readlink(call, AT_FDCWD, path, call.args[1], call.int(2))
+
+
+@linux.answer(267, "readlinkat")
+def readlinkat(call: Call):
+    return _readlink(call, call.int(0), call.path(1), call.args[2], call.int(3))

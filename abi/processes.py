@@ -1,0 +1,359 @@
+"""Processes: making, running, waiting, and everything that takes the number of another task."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+from abi.dispatch import AT_FDCWD, OK, Call, Execute, Native, Plane, Return, Support, When
+from abi.errors import Kind, SysError
+from abi.files import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, descriptor_location
+from abi.linux import linux
+from procs import execution
+from vfs.namespace import Location
+
+# -- making -----------------------------------------------------------------------------------------
+
+_CLONE_UNTRACED = 0x00800000
+_CLONE_PTRACE = 0x00002000
+_CLONE_NEW = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
+_CLONE_NEVER = _CLONE_UNTRACED | _CLONE_PTRACE | _CLONE_NEW
+_CLONE_PIDFD = 0x00001000
+_CLONE_PARENT_SETTID = 0x00100000
+
+
+def fork(call: Call):
+    """With a limit on tasks: let the kernel fork only below it.  EAGAIN."""
+    tree, limit = call.sandbox.tree, call.sandbox.pids_limit
+    if limit is not None:
+        if len(tree.tasks) + len(tree.forking - {call.task.tid}) >= limit:
+            raise SysError(Kind.EAGAIN)
+        tree.forking.add(call.task.tid)
+    return Native()
+
+
+linux.native(57, "fork", handler=fork)
+linux.native(58, "vfork", handler=fork)
+linux.refuse(
+    56,
+    "clone",
+    Kind.EPERM,
+    "CLONE_NEW*, CLONE_UNTRACED and CLONE_PTRACE are EPERM",
+    Support.PARTIAL,
+    when=[When(0, (0,), Plane.NATIVE, mask=_CLONE_NEVER)],
+)
+linux.table[56].handler = fork
+
+_CLONE_ARGS = struct.Struct("<8Q")
+
+
+@linux.steer(
+    435,
+    "clone3",
+    "turned into clone, whose flags are a register no thread can change; what clone cannot say is ENOSYS",
+    Support.PARTIAL,
+)
+def clone3(call: Call):
+    size = call.args[1]
+    if size < 64:
+        raise SysError(Kind.EINVAL)
+    if size > 4096:
+        raise SysError(Kind.E2BIG)
+    raw = call.memory.read(call.args[0], size)
+    flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls = _CLONE_ARGS.unpack_from(raw)
+    if any(raw[64:]) or flags >> 32:  # set_tid, cgroup, CLONE_CLEAR_SIGHAND
+        raise SysError(Kind.ENOSYS)
+    if flags & 0xFF or exit_signal & ~0x7F or bool(stack) != bool(stack_size):
+        raise SysError(Kind.EINVAL)
+    if flags & _CLONE_NEVER:
+        raise SysError(Kind.EPERM)
+    if flags & _CLONE_PIDFD:
+        if flags & _CLONE_PARENT_SETTID:
+            raise SysError(Kind.ENOSYS)
+        parent_tid = pidfd
+    fork(call)
+    top = stack + stack_size if stack else 0
+    return Native({0: flags | exit_signal, 1: top, 2: parent_tid, 3: child_tid, 4: tls}, number=56)
+
+
+linux.refuse(272, "unshare", Kind.EPERM, "namespaces are the sandbox's; FS and FILES cannot be unshared yet")
+linux.refuse(308, "setns", Kind.EPERM, "namespaces are the sandbox's")
+
+
+# -- running ----------------------------------------------------------------------------------------
+
+
+def _execute(call: Call, found, name: bytes):
+    process = call.process
+    return Execute(execution.plan(call.sandbox.namespace, process.fs, found, name))
+
+
+@linux.steer(59, "execve", "set-id bits are ignored", Support.PARTIAL)
+def execve(call: Call):
+    path = call.path(0)
+    return _execute(call, call.find(AT_FDCWD, path), path)
+
+
+@linux.steer(322, "execveat", "set-id bits are ignored", Support.PARTIAL)
+def execveat(call: Call):
+    dirfd, flags = call.int(0), call.int(4)
+    if flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW):
+        raise SysError(Kind.EINVAL)
+    path = call.path(1)
+    if not path and flags & AT_EMPTY_PATH:
+        return _execute(call, descriptor_location(call, dirfd), b"/dev/fd/%d" % dirfd)
+    found = call.find(dirfd, path, not flags & AT_SYMLINK_NOFOLLOW)
+    if isinstance(found, Location) and found.node.is_symlink:
+        raise SysError(Kind.ELOOP)
+    name = path if dirfd == AT_FDCWD or path.startswith(b"/") else b"/dev/fd/%d/%s" % (dirfd, path)
+    return _execute(call, found, name)
+
+
+linux.native(60, "exit")
+linux.native(231, "exit_group")
+
+# -- waiting ----------------------------------------------------------------------------------------
+
+linux.native(61, "wait4")
+
+
+@linux.steer(247, "waitid", when=[When(0, (0, 1, 3), Plane.NATIVE)])
+def waitid(call: Call):
+    if call.int(0) != 2:
+        raise SysError(Kind.EINVAL)
+    who = call.int(1)
+    return Native({1: call.sandbox.tree.host_group(who)} if who else {})
+
+
+# -- numbers ----------------------------------------------------------------------------------------
+
+
+@linux.answer(39, "getpid")
+def getpid(call: Call):
+    return Return(call.sandbox.tree.guest(call.process.pid))
+
+
+@linux.answer(186, "gettid")
+def gettid(call: Call):
+    return Return(call.sandbox.tree.guest(call.task.tid))
+
+
+def parent_of(pid: int) -> int:
+    """The kernel's number of a process's parent; proc_pid_stat(5)."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[1])
+
+
+@linux.answer(110, "getppid")
+def getppid(call: Call):
+    return Return(call.sandbox.tree.guest(parent_of(call.process.pid)))
+
+
+@linux.answer(111, "getpgrp")
+def getpgrp(call: Call):
+    return Return(call.sandbox.tree.guest_group(os.getpgid(call.process.pid)))
+
+
+@linux.answer(121, "getpgid")
+def getpgid(call: Call):
+    tree = call.sandbox.tree
+    number = tree.host(call.int(0)) if call.int(0) else call.process.pid
+    return Return(tree.guest_group(os.getpgid(number)))
+
+
+@linux.answer(124, "getsid")
+def getsid(call: Call):
+    tree = call.sandbox.tree
+    number = tree.host(call.int(0)) if call.int(0) else call.process.pid
+    return Return(tree.guest_group(os.getsid(number)))
+
+
+linux.native(112, "setsid")
+linux.native(218, "set_tid_address", "init's main thread gets the kernel's number, which its futexes need")
+
+
+@linux.steer(109, "setpgid")
+def setpgid(call: Call):
+    tree = call.sandbox.tree
+    pid, group = call.int(0), call.int(1)
+    if group < 0:
+        raise SysError(Kind.EINVAL)
+    host = tree.host(pid) if pid else 0
+    if not group or group == (pid or tree.guest(call.process.pid)):
+        return Native({0: host, 1: 0})
+    try:
+        return Native({0: host, 1: tree.host_group(group)})
+    except OSError:
+        raise SysError(Kind.EPERM) from None
+
+
+def _other(index: int):
+    """A handler for a call whose argument `index` names a task; 0 is the caller.  ESRCH."""
+
+    def handler(call: Call):
+        number = call.int(index)
+        if number <= 0:
+            return Native()
+        host = call.sandbox.tree.host(number)
+        return Native({index: host} if host != number else {})
+
+    return handler
+
+
+_SELF = When(0, (0,), Plane.NATIVE)
+for _number, _name in (
+    (142, "sched_setparam"), (143, "sched_getparam"), (144, "sched_setscheduler"), (145, "sched_getscheduler"),
+    (148, "sched_rr_get_interval"), (203, "sched_setaffinity"), (204, "sched_getaffinity"),
+    (256, "migrate_pages"), (274, "get_robust_list"), (279, "move_pages"), (302, "prlimit64"),
+    (314, "sched_setattr"), (315, "sched_getattr"),
+):  # fmt: skip
+    linux.steer(_number, _name, when=[_SELF])(_other(0))
+for _number, _name in ((310, "process_vm_readv"), (311, "process_vm_writev"), (434, "pidfd_open")):
+    linux.steer(_number, _name)(_other(0))
+
+
+@linux.steer(312, "kcmp")
+def kcmp(call: Call):
+    tree = call.sandbox.tree
+    return Native({0: tree.host(call.int(0)), 1: tree.host(call.int(1))})
+
+
+def _priority(call: Call):
+    which, who = call.int(0), call.int(1)
+    tree = call.sandbox.tree
+    match which:
+        case 0:
+            return Native({1: tree.host(who)} if who else {})
+        case 1:
+            return Native({1: tree.host_group(who)} if who else {})
+        case 2:  # every process of the user would be the host's too
+            return Native({0: 0, 1: 0})
+    raise SysError(Kind.EINVAL)
+
+
+_PRIO_USER = "PRIO_USER means the caller alone"
+linux.steer(140, "getpriority", _PRIO_USER, Support.PARTIAL)(_priority)
+linux.steer(141, "setpriority", _PRIO_USER, Support.PARTIAL)(_priority)
+
+
+def _io_priority(call: Call):
+    which, who = call.int(0), call.int(1)
+    tree = call.sandbox.tree
+    match which:
+        case 1:
+            return Native({1: tree.host(who)} if who else {})
+        case 2:
+            return Native({1: tree.host_group(who)} if who else {})
+        case 3:
+            return Native({0: 1, 1: 0})
+    raise SysError(Kind.EINVAL)
+
+
+_IOPRIO_USER = "IOPRIO_WHO_USER means the caller alone"
+linux.steer(251, "ioprio_set", _IOPRIO_USER, Support.PARTIAL)(_io_priority)
+linux.steer(252, "ioprio_get", _IOPRIO_USER, Support.PARTIAL)(_io_priority)
+
+for _number, _name in (
+    (24, "sched_yield"), (34, "pause"), (98, "getrusage"), (97, "getrlimit"), (160, "setrlimit"),
+    (146, "sched_get_priority_max"), (147, "sched_get_priority_min"), (158, "arch_prctl"), (135, "personality"),
+    (202, "futex"), (273, "set_robust_list"), (309, "getcpu"), (324, "membarrier"), (334, "rseq"),
+    (438, "pidfd_getfd"), (440, "process_madvise"), (448, "process_mrelease"), (449, "futex_waitv"),
+    (454, "futex_wake"), (455, "futex_wait"), (456, "futex_requeue"), (154, "modify_ldt"),
+):  # fmt: skip
+    linux.native(_number, _name)
+
+linux.refuse(101, "ptrace", Kind.EPERM, "the tasks have a tracer already")
+linux.refuse(317, "seccomp", Kind.EINVAL, "as on a kernel without it; a guest's own filters come later")
+for _number, _name in ((172, "iopl"), (173, "ioperm")):
+    linux.refuse(_number, _name, Kind.EPERM, "no input and output ports")
+
+
+# -- prctl ------------------------------------------------------------------------------------------
+
+_PRCTL_NATIVE = (
+    1, 2,  # PDEATHSIG
+    9, 10, 11, 12, 19, 20,  # FPEMU, FPEXC, ENDIAN: EINVAL on x86
+    13, 14, 25, 26, 29, 30, 36, 37, 40,  # TIMING, TSC, TIMERSLACK, CHILD_SUBREAPER, TID_ADDRESS
+    41, 42, 52, 53, 65, 66, 0x53564D41,  # THP_DISABLE, SPECULATION_CTRL, MDWE, VMA names
+)  # fmt: skip
+_PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_GET_KEEPCAPS, _PR_SET_KEEPCAPS = 3, 4, 7, 8
+_PR_SET_NAME, _PR_GET_NAME, _PR_GET_SECCOMP, _PR_CAPBSET_READ, _PR_CAPBSET_DROP = 15, 16, 21, 23, 24
+_PR_GET_SECUREBITS, _PR_SET_NO_NEW_PRIVS, _PR_GET_NO_NEW_PRIVS = 27, 38, 39
+_PR_CAP_AMBIENT = 47
+
+
+@linux.answer(
+    157,
+    "prctl",
+    "dumpable, names and capabilities are the sandbox's own; PR_SET_MM, PR_SET_SECCOMP, syscall dispatch are EINVAL",
+    Support.PARTIAL,
+    when=[When(0, _PRCTL_NATIVE, Plane.NATIVE)],
+)
+def prctl(call: Call):
+    process, credentials, value = call.process, call.process.credentials, call.args[1]
+    match call.int(0):
+        case c if c == _PR_SET_NAME:
+            call.task.comm = call.memory.cstring_cut(value, 15)
+        case c if c == _PR_GET_NAME:
+            call.memory.write(value, comm(call.task).ljust(16, b"\0"))
+        case c if c == _PR_GET_DUMPABLE:
+            return Return(process.dumpable)
+        case c if c == _PR_SET_DUMPABLE:
+            if value not in (0, 1):
+                raise SysError(Kind.EINVAL)
+            process.dumpable = value
+        case c if c == _PR_GET_KEEPCAPS:
+            return Return(int(credentials.keep_caps))
+        case c if c == _PR_SET_KEEPCAPS:
+            if value not in (0, 1):
+                raise SysError(Kind.EINVAL)
+            credentials.keep_caps = bool(value)
+        case c if c == _PR_GET_NO_NEW_PRIVS:
+            return Return(process.no_new_privs)
+        case c if c == _PR_SET_NO_NEW_PRIVS:
+            if value != 1 or any(call.args[2:5]):
+                raise SysError(Kind.EINVAL)
+            process.no_new_privs = 1
+        case c if c == _PR_CAPBSET_READ:
+            if value > 40:
+                raise SysError(Kind.EINVAL)
+            return Return(credentials.bounding >> value & 1)
+        case c if c == _PR_CAPBSET_DROP:
+            if not credentials.capable(8):
+                raise SysError(Kind.EPERM)
+            if value > 40:
+                raise SysError(Kind.EINVAL)
+            credentials.bounding &= ~(1 << value)
+        case c if c in (_PR_GET_SECCOMP, _PR_GET_SECUREBITS):
+            return OK
+        case c if c == _PR_CAP_AMBIENT:
+            return _ambient(credentials, value, call.args[2])
+        case _:
+            raise SysError(Kind.EINVAL)
+    return OK
+
+
+def _ambient(credentials, operation: int, capability: int):
+    bit = 1 << (capability & 63)
+    match operation:
+        case 1 if capability <= 40:
+            return Return(int(bool(credentials.ambient & bit)))
+        case 2 if capability <= 40:
+            if not credentials.permitted & credentials.inheritable & bit:
+                raise SysError(Kind.EPERM)
+            credentials.ambient |= bit
+        case 3 if capability <= 40:
+            credentials.ambient &= ~bit
+        case 4 if not capability:
+            credentials.ambient = 0
+        case _:
+            raise SysError(Kind.EINVAL)
+    return OK
+
+
+def comm(task) -> bytes:
+    """A task's name, at most 15 bytes: what it set or was executed as, else what the kernel has."""
+    if task.comm is not None:
+        return task.comm
+    with open(f"/proc/{task.process.pid}/task/{task.tid}/comm", "rb") as file:
+        return file.read().rstrip(b"\n")

@@ -1,0 +1,39 @@
+"""What all calls of one sandbox share: its mounts, its processes, its names, and its users."""
+
+from __future__ import annotations
+
+import os
+
+
+class Sandbox:
+    """The state behind the tables.
+
+    `namespace` is the mount table, `tree` the processes; `caller` is the task whose call is being answered, for
+    those objects (``/proc/self``) that differ by who looks.
+    """
+
+    def __init__(self, namespace, tree, hostname: bytes = b"int80", verbose: bool = False) -> None:
+        self.namespace = namespace
+        self.tree = tree
+        self.hostname = hostname
+        self.domainname = b"(none)"
+        self.verbose = verbose
+        self.pids_limit: int | None = None
+        self.caller = None
+        self.host_uid = os.geteuid()
+        self.host_gid = os.getegid()
+
+    # To the guest, the user who runs the sandbox is root: what is theirs is root's.
+
+    def guest_uid(self, uid: int) -> int:
+        """The uid a guest sees for a host uid."""
+        return 0 if uid == self.host_uid else uid
+
+    def guest_gid(self, gid: int) -> int:
+        """The gid a guest sees for a host gid."""
+        return 0 if gid == self.host_gid else gid
+
+    def report_bug(self, details: str) -> None:
+        """Keep the details of a bug of ours where a person will find them: on the log, if asked for."""
+        if self.verbose:
+            os.write(2, details.encode())

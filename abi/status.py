@@ -1,0 +1,50 @@
+"""``struct stat`` and ``struct statx`` as the kernel writes them (asm/stat.h, linux/stat.h)."""
+
+from __future__ import annotations
+
+import struct
+
+_STAT = struct.Struct("<QQQIIIxxxxQqqqqqqqqq24x")
+_STATX = struct.Struct("<IIQIIIHxxQQQQ" + "qIxxxx" * 4 + "IIIIQII96x")
+_NS = 1_000_000_000
+
+STATX_BASIC_STATS = 0x7FF
+
+
+def pack_stat(sandbox, st) -> bytes:
+    """144 bytes from an ``os.stat_result`` or its like; owners as the guest sees them."""
+    uid, gid = st.st_uid, st.st_gid
+    atime, mtime, ctime = st.st_atime_ns, st.st_mtime_ns, st.st_ctime_ns
+    return _STAT.pack(
+        st.st_dev, st.st_ino, st.st_nlink, st.st_mode,
+        0 if uid == sandbox.host_uid else uid,
+        0 if gid == sandbox.host_gid else gid,
+        st.st_rdev, st.st_size, st.st_blksize, st.st_blocks,
+        atime // _NS, atime % _NS, mtime // _NS, mtime % _NS, ctime // _NS, ctime % _NS,
+    )  # fmt: skip
+
+
+def pack_statx(sandbox, st, mount_id: int) -> bytes:
+    """256 bytes; the basic fields and the mount id, whatever was asked for (statx(2) allows more)."""
+    dev, rdev = st.st_dev, st.st_rdev
+    times = []
+    for ns in (st.st_atime_ns, 0, st.st_ctime_ns, st.st_mtime_ns):
+        times += [ns // _NS, ns % _NS]
+    return _STATX.pack(
+        STATX_BASIC_STATS | 0x1000, st.st_blksize, 0,
+        st.st_nlink, sandbox.guest_uid(st.st_uid), sandbox.guest_gid(st.st_gid), st.st_mode,
+        st.st_ino, st.st_size, st.st_blocks, 0,
+        *times,
+        rdev_major(rdev), rdev_minor(rdev), rdev_major(dev), rdev_minor(dev),
+        mount_id, 0, 0,
+    )  # fmt: skip
+
+
+def rdev_major(dev: int) -> int:
+    """The major number of a kernel dev_t (gnu_dev_major)."""
+    return dev >> 8 & 0xFFF | dev >> 32 & ~0xFFF
+
+
+def rdev_minor(dev: int) -> int:
+    """The minor number of a kernel dev_t."""
+    return dev & 0xFF | dev >> 12 & ~0xFF & 0xFFFFFFFF

@@ -1,0 +1,59 @@
+"""The machine: names, figures, randomness, and the calls that would administer the host."""
+
+from __future__ import annotations
+
+import os
+
+from abi.dispatch import OK, Call, Support
+from abi.errors import Kind, SysError
+from abi.linux import linux
+
+linux.native(99, "sysinfo", "the host's figures")
+linux.native(318, "getrandom")
+_CAP_SYS_ADMIN = 21
+_NAME_MAX = 64
+
+
+@linux.answer(63, "uname")
+def uname(call: Call):
+    host = os.uname()
+    fields = (
+        b"Linux", call.sandbox.hostname, host.release.encode(), host.version.encode(), b"x86_64",
+        call.sandbox.domainname,
+    )  # fmt: skip
+    call.memory.write(call.args[0], b"".join(field[:_NAME_MAX].ljust(65, b"\0") for field in fields))
+    return OK
+
+
+def _new_name(call: Call) -> bytes:
+    if not call.process.credentials.capable(_CAP_SYS_ADMIN):
+        raise SysError(Kind.EPERM)
+    if not 0 <= call.int(1) <= _NAME_MAX:
+        raise SysError(Kind.EINVAL)
+    return call.memory.read(call.args[0], call.int(1)) if call.int(1) else b""
+
+
+@linux.answer(170, "sethostname")
+def sethostname(call: Call):
+    call.sandbox.hostname = _new_name(call)
+    return OK
+
+
+@linux.answer(171, "setdomainname")
+def setdomainname(call: Call):
+    call.sandbox.domainname = _new_name(call)
+    return OK
+
+
+for _number, _name in (
+    (103, "syslog"), (153, "vhangup"), (163, "acct"), (167, "swapon"), (168, "swapoff"), (169, "reboot"),
+    (175, "init_module"), (176, "delete_module"), (179, "quotactl"), (246, "kexec_load"), (313, "finit_module"),
+    (320, "kexec_file_load"), (443, "quotactl_fd"),
+):  # fmt: skip
+    linux.refuse(_number, _name, Kind.EPERM, "the host is not the guest's to administer")
+for _number, _name in (
+    (298, "perf_event_open"), (321, "bpf"), (444, "landlock_create_ruleset"), (445, "landlock_add_rule"),
+    (446, "landlock_restrict_self"), (459, "lsm_get_self_attr"), (460, "lsm_set_self_attr"),
+    (461, "lsm_list_modules"),
+):  # fmt: skip
+    linux.refuse(_number, _name, Kind.ENOSYS, "absent", Support.NONE)

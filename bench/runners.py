@@ -1,0 +1,120 @@
+"""Who runs the programs: nothing at all, int80, and the tools that people would otherwise take.
+
+A runner is a prefix put before a command, and a place: inside the scratch root, or beside it on the host. A new peer
+is one entry in `_PEERS`.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+NATIVE, INT80, GATE = "native", "int80", "int0x80"
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """`inside`: the command's paths are the guest's. `calls`: which build of bench/calls.c it runs."""
+
+    name: str
+    title: str
+    prefix: tuple[str, ...] = ()
+    inside: bool = False
+    calls: str = "calls"
+    version: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Peer:
+    command: str  # ROOT stands for the root directory; a command without it leaves the guest on the host
+    note: str
+    build: str = "(?!)"  # what else of its --version matters to speed
+
+
+_PEERS = {
+    # Debian builds PRoot without its seccomp filter, and then it stops every call, not only those it changes.
+    "proot": _Peer("proot -0 -r ROOT -b /dev -b /proc -w /", "uid 0 inside, as under int80", r"seccomp_filter = \w+"),
+    "proot-plain": _Peer("proot -r ROOT -b /dev -b /proc -w /", "the user's own uid inside", r"seccomp_filter = \w+"),
+    "bwrap": _Peer(
+        "bwrap --bind ROOT / --dev /dev --proc /proc --unshare-all --chdir / --", "needs user namespaces or root"
+    ),
+    "strace": _Peer("strace -f -o /dev/null", "logs every call; no sandbox"),
+    "strace-file": _Peer("strace -f --seccomp-bpf -e trace=%file -o /dev/null", "logs calls with file names only"),
+    "runsc": _Peer(
+        "runsc --platform=ptrace --network=none --rootless --ignore-cgroups"
+        " do --quiet --force-overlay=false --root ROOT --cwd /",
+        "gVisor; ptrace platform",
+    ),
+}
+PEERS = tuple(_PEERS)
+DEFAULT_PEERS = ("proot", "bwrap", "strace", "runsc")
+
+
+def default_int80() -> list[str]:
+    """The command installed beside this interpreter, else the repository's own."""
+    installed = Path(sys.executable).parent / "int80"
+    return [str(installed)] if installed.exists() else [sys.executable, str(REPOSITORY / "runner.py")]
+
+
+def native() -> Runner:
+    return Runner(NATIVE, "native")
+
+
+def int80_runners(command: list[str], root: Path) -> list[Runner]:
+    """int80 twice: with programs that enter the kernel by `syscall`, and by `int 0x80`."""
+    prefix = (*command, "run", "--rootfs", str(root), "--")
+    version = _version(_version_text([*command, "--version"]))
+    return [
+        Runner(INT80, "int80\nsyscall", prefix, inside=True, version=version),
+        Runner(GATE, "int80\nint 0x80", prefix, inside=True, calls="calls-int80", version=version),
+    ]
+
+
+def peer(name: str, root: Path) -> Runner | None:
+    """None if the tool is not installed."""
+    entry = _PEERS[name]
+    words = entry.command.split()
+    if shutil.which(words[0]) is None:
+        return None
+    prefix = tuple(str(root) if word == "ROOT" else word for word in words)
+    text = _version_text([words[0], "--version"])
+    build = re.search(entry.build, text)
+    note = f"{entry.note}; {build[0]}" if build else entry.note
+    return Runner(name, name, prefix, inside="ROOT" in words, version=_version(text), note=note)
+
+
+def interpreter(int80: list[str]) -> str:
+    """The Python that an int80 command runs with, read from the command; this one if it does not say."""
+    first = shutil.which(int80[0]) or int80[0]
+    if Path(first).name.startswith("python"):
+        return first
+    try:
+        with open(first, "rb") as file:
+            line = file.readline(256).decode(errors="replace")
+    except OSError:
+        return sys.executable
+    words = line[2:].split() if line.startswith("#!") else []
+    if words and Path(words[0]).name == "env":
+        words = words[1:]
+    if words and Path(words[0]).name.startswith("python"):
+        return shutil.which(words[0]) or sys.executable
+    return sys.executable
+
+
+def _version_text(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return "" if done.returncode else done.stdout + done.stderr
+
+
+def _version(text: str) -> str:
+    found = re.search(r"\d+\.\d[\w.~+-]*", text)
+    return found[0] if found else ""

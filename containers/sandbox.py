@@ -1,0 +1,224 @@
+"""One sandbox from its options to its exit status."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+
+from abi.sandbox import Sandbox
+from procs import elf, execution
+from procs.credentials import Credentials
+from procs.tree import ProcessTree
+from vfs.devfs import DevFs
+from vfs.hostfs import HostFs
+from vfs.namespace import FsContext, Location, Namespace
+from vfs.tmpfs import TmpFs
+
+DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class CannotRun(Exception):
+    """A sandbox that cannot start; the message is one line for a person, `status` the exit status."""
+
+    def __init__(self, message: str, status: int = 125) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Settings:
+    """What a person chose; see `int80 run --help`."""
+
+    __slots__ = (
+        "argv", "env", "force_segv", "hostname", "patch", "pids_limit", "read_only", "rootfs", "uid_gid", "verbose",
+        "workdir",
+    )  # fmt: skip
+
+    def __init__(self, rootfs: str, argv: list[bytes]) -> None:
+        self.rootfs = rootfs
+        self.argv = argv
+        self.env: dict[bytes, bytes] = {}
+        self.hostname = b"int80"
+        self.uid_gid: tuple[int, int] = (0, 0)
+        self.workdir = b"/"
+        self.read_only = False
+        self.pids_limit: int | None = None
+        self.patch = True
+        self.force_segv = False
+        self.verbose = False
+
+
+def run(settings: Settings) -> int:
+    """Run the command; its exit status as a shell gives it (128+N after signal N).  `CannotRun`."""
+    from containers.scratch import Scratch
+
+    scratch = Scratch()
+    try:
+        return _run(settings, scratch)
+    finally:
+        scratch.close()
+
+
+def _run(settings: Settings, scratch) -> int:
+    root = _root(settings.rootfs)
+    os.umask(0)  # the guest's own umask is applied where a file is made
+    tree = ProcessTree()
+    namespace = Namespace(root, settings.read_only)
+    sandbox = Sandbox(namespace, tree, settings.hostname, settings.verbose)
+    sandbox.pids_limit = settings.pids_limit
+    _mount(sandbox, settings, scratch)
+    context = _context(namespace, settings)
+    credentials = Credentials(*settings.uid_gid)
+    name = _find(sandbox, context, settings)
+    status = _supervise(sandbox, settings, context, credentials, name)
+    return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def _root(path: str) -> HostFs:
+    try:
+        if not os.path.isdir(path):
+            reason = "it is not a directory" if os.path.lexists(path) else "there is no such directory"
+            raise CannotRun(f"--rootfs {path}: {reason}; give the directory that is to be the guest's /")
+        return HostFs(os.fsencode(path), source=b"int80", careful=os.geteuid() == 0)
+    except PermissionError:
+        raise CannotRun(f"--rootfs {path}: permission denied; the user who runs int80 must be able to read it") from None
+
+
+def _mount(sandbox: Sandbox, settings: Settings, scratch) -> None:
+    from abi.procview import ProcView
+    from vfs.procfs import ProcFs
+
+    namespace = sandbox.namespace
+    root = namespace.mounts[()].fs
+    for name in (b"proc", b"dev", b"tmp"):
+        try:
+            root.mkdir(root.root, name, 0o755 if name != b"tmp" else 0o1777)
+        except OSError:
+            continue  # it is there, or cannot be made: the mount needs it only to be listed
+    namespace.mount(ProcFs(ProcView(sandbox)), (b"proc",))
+    namespace.mount(DevFs((0, 1, 2)), (b"dev",))
+    namespace.mount(TmpFs(scratch.directory), (b"dev", b"shm"))
+    if settings.read_only:
+        namespace.mount(TmpFs(scratch.directory), (b"tmp",))
+
+
+def _context(namespace: Namespace, settings: Settings) -> FsContext:
+    context = FsContext(namespace.root, namespace.root, 0o022)
+    try:
+        found = namespace.walk(context, namespace.root, settings.workdir)
+        if not isinstance(found, Location) or not found.node.is_dir:
+            raise NotADirectoryError(errno.ENOTDIR, "not a directory")
+    except OSError as problem:
+        name = os.fsdecode(settings.workdir)
+        raise CannotRun(f"--workdir {name}: {problem.strerror.lower()} in the root") from None
+    context.cwd = found
+    return context
+
+
+def _find(sandbox: Sandbox, context: FsContext, settings: Settings) -> bytes:
+    """The guest path of the command, looked up as a shell does; 127 and 126 as shells have them."""
+    command = settings.argv[0]
+    if b"/" in command:
+        candidates = [command]
+    else:
+        path = settings.env.get(b"PATH", DEFAULT_PATH)
+        candidates = [(directory or b".") + b"/" + command for directory in path.split(b":")]
+    denied: OSError | None = None
+    for candidate in candidates:
+        try:
+            target = sandbox.namespace.walk(context, context.cwd, candidate)
+            execution.plan(sandbox.namespace, context, target, candidate)
+            return candidate
+        except elf.WrongMachine as problem:
+            raise CannotRun(f"{os.fsdecode(candidate)}: ELF for {problem.machine}; this machine runs x86-64", 126) from None
+        except (FileNotFoundError, NotADirectoryError) as problem:
+            if b"/" in command and _is_there(sandbox, context, candidate):
+                raise CannotRun(f"{os.fsdecode(candidate)}: its interpreter is not in the root", 127) from problem
+        except OSError as problem:
+            denied = denied or problem
+    shown = os.fsdecode(command)
+    if denied is not None:
+        reason = "not a program" if denied.errno == errno.ENOEXEC else denied.strerror.lower()
+        raise CannotRun(f"{shown}: cannot be run: {reason}", 126)
+    raise CannotRun(f"{shown}: not found in the root", 127)
+
+
+def _is_there(sandbox: Sandbox, context: FsContext, path: bytes) -> bool:
+    try:
+        sandbox.namespace.walk(context, context.cwd, path)
+    except OSError:
+        return False
+    return True
+
+
+def _supervise(sandbox: Sandbox, settings: Settings, context, credentials, name: bytes) -> int:
+    """Start init, serve it to its end, and leave nothing behind; init's wait status."""
+    from abi import host, linux
+    from abi.dispatch import Plane
+    from tracer import launch, seccomp
+    from tracer.execution import Programs
+    from tracer.supervisor import Options, Supervisor
+
+    table = linux.load()
+    planes = {number: Plane.STEER for number in (56, 57, 58)} if settings.pids_limit is not None else {}
+    program = seccomp.build(table, planes)
+    options = Options(settings.patch, settings.force_segv, settings.verbose)
+    supervisor = Supervisor(sandbox, table, host.host, options, Programs(_descriptors()))
+    terminal = _foreground_terminal()
+    try:
+        pid, listener = launch.start(program, name, settings.argv, settings.env, terminal)
+    except launch.LaunchError as problem:
+        raise CannotRun(str(problem)) from None
+    supervisor.terminal = terminal
+    supervisor.begin(pid, listener, context, credentials)
+    try:
+        return supervisor.run()
+    finally:
+        if terminal is not None:
+            try:
+                os.tcsetpgrp(terminal, os.getpgrp())
+            except OSError:
+                pass  # the terminal is gone
+
+
+def _foreground_terminal() -> int | None:
+    """stdin, if it is a terminal, int80 holds it, and nobody else of a pipeline may need it; else None."""
+    try:
+        if os.isatty(0) and os.isatty(1) and os.tcgetpgrp(0) == os.getpgrp():
+            return 0
+    except OSError:
+        pass
+    return None
+
+
+def _descriptors() -> bytes:
+    """The /proc directory through whose fd/ a guest's execve reaches the supervisor's files.
+
+    The kernel lets a task follow another's descriptors only if it has that other's capabilities.  Where the
+    supervisor has some (root), a thread that has given them up shows the same descriptors.
+    """
+    with open("/proc/self/status", "rb") as file:
+        permitted = next(int(line.split()[1], 16) for line in file if line.startswith(b"CapPrm"))
+    if not permitted:
+        return b"/proc/%d" % os.getpid()
+    import _thread
+
+    from tracer.launch import drop_capabilities
+
+    ready = _thread.allocate_lock()
+    ready.acquire()
+    tids: list[int] = []
+
+    def show() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        drop_capabilities()
+        tids.append(_thread.get_native_id())
+        ready.release()
+        while True:
+            signal.sigwait({signal.SIGUSR2})
+
+    _thread.start_new_thread(show, ())
+    ready.acquire()
+    return b"/proc/%d/task/%d" % (os.getpid(), tids[0])
+
+

@@ -1,0 +1,93 @@
+"""From a path to the file the kernel will run: ``#!`` chains, ELF, and the arguments they add."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from procs import elf
+from vfs.kernel import error
+from vfs.namespace import FsContext, Location, Namespace, OpenFile
+
+_HEAD = 4096  # one page holds the ELF header, its program headers and any #! line
+_SCRIPT_LINE = 256  # BINPRM_BUF_SIZE
+_SCRIPTS_MAX = 5
+
+
+class ExecPlan:
+    """What to run.
+
+    `fd` is the program, opened (owned); `name` is what AT_EXECFN will say; `location` where it lies, None for
+    a file without a name; `comm` is the task's name to be; `arguments`, where a script is in play, replace
+    argv[0].
+    """
+
+    __slots__ = ("abi", "arguments", "comm", "fd", "interpreter", "location", "name", "stat")
+
+    def __init__(self, fd: int, location: Location | None, name: bytes, comm: bytes) -> None:
+        self.fd = fd
+        self.location = location
+        self.name = name
+        self.comm = comm
+        self.arguments: list[bytes] | None = None
+        self.abi = elf.ABI_LINUX
+        self.interpreter: bytes | None = None
+        self.stat = os.fstat(fd)
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
+def plan(namespace: Namespace, context: FsContext, target: Location | OpenFile, name: bytes) -> ExecPlan:
+    """What execve(2) of `target`, called `name` by the guest, comes to.
+
+    EACCES (not a file, or no execute permission), ENOEXEC, ELOOP (too many ``#!``), and the errors of
+    finding the interpreter.
+    """
+    comm = name.rpartition(b"/")[2][:15]
+    path = name  # of the file at hand; `name` stays what the guest said, as AT_EXECFN and comm do
+    arguments: list[bytes] | None = None
+    for _ in range(_SCRIPTS_MAX):
+        fd, location = _open(target)
+        # Owned by the plan from here on, so that any failure below closes it.
+        result = ExecPlan(fd, location, name, comm)
+        head = os.pread(fd, _HEAD, 0)
+        if head[:2] == b"#!":
+            interpreter, argument = _script(head)
+            arguments = [interpreter, *([argument] if argument else []), path, *(arguments or [b""])[1:]]
+            path = interpreter
+            target = namespace.walk(context, context.cwd, interpreter)
+            continue
+        if head[:4] != b"\x7fELF":
+            raise error(errno.ENOEXEC)
+        binary = elf.read(fd, head)
+        result.abi = binary.abi
+        result.interpreter = binary.interpreter
+        result.arguments = arguments
+        return result
+    raise error(errno.ELOOP)
+
+
+def _open(target: Location | OpenFile) -> tuple[int, Location | None]:
+    """A readable descriptor of the program.  EACCES."""
+    if isinstance(target, OpenFile):
+        path, location = b"/proc/self/fd/%d" % target.fd, None
+        mode = os.fstat(target.fd).st_mode
+    else:
+        location = target
+        mode = target.node.mode
+        path = None
+    if mode & 0o170000 != 0o100000 or not mode & 0o111:
+        raise error(errno.EACCES)
+    if path is None:
+        return target.fs.open(target.node, os.O_RDONLY), location
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC), location
+
+
+def _script(head: bytes) -> tuple[bytes, bytes]:
+    """Interpreter and argument (maybe empty) of a ``#!`` line, cut where the kernel cuts it.  ENOEXEC."""
+    line, newline, _ = head[2:_SCRIPT_LINE].partition(b"\n")
+    words = line.split(b"\0", 1)[0].strip(b" \t").split(None, 1)
+    if not words or (len(words) == 1 and not newline and len(head) >= _SCRIPT_LINE):
+        raise error(errno.ENOEXEC)  # no interpreter, or one whose name may be cut off
+    return words[0], words[1] if len(words) > 1 else b""

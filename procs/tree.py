@@ -1,0 +1,119 @@
+"""The process tree of a sandbox: which ids exist, and what int80 keeps about each process.
+
+Parents, groups, sessions, zombies and waiting are the kernel's and are asked of the kernel; ids are its
+numbers too, except that init is 1.  What is not in the tree does not exist for a guest.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from vfs.kernel import error
+
+
+class Process:
+    """A thread group.  `pid` is the kernel's number; `table` is its ABI's."""
+
+    __slots__ = (
+        "abi", "credentials", "dumpable", "exe", "files", "fs", "no_new_privs", "pid", "tasks",
+    )  # fmt: skip
+
+    def __init__(self, pid: int, abi, fs, credentials) -> None:
+        self.pid = pid
+        self.abi = abi
+        self.fs = fs  # vfs.namespace.FsContext, maybe shared
+        self.credentials = credentials
+        self.exe = None  # vfs.namespace.Location of the program
+        self.files = None  # the tracer's access to its descriptors
+        self.dumpable = 1
+        self.no_new_privs = 0
+        self.tasks: dict[int, Task] = {}
+
+    def fork(self, pid: int, share_fs: bool) -> Process:
+        """What a child process starts with; the kernel has already made it."""
+        child = type(self)(pid, self.abi, self.fs if share_fs else self.fs.copy(), self.credentials.copy())
+        child.exe = self.exe
+        child.dumpable = self.dumpable
+        child.no_new_privs = self.no_new_privs
+        return child
+
+
+class Task:
+    """A thread; `comm` is its name where int80 knows better than the kernel (else None)."""
+
+    __slots__ = ("comm", "process", "tid")
+
+    def __init__(self, tid: int, process: Process) -> None:
+        self.tid = tid
+        self.process = process
+        self.comm: bytes | None = None
+
+
+class ProcessTree:
+    """All tasks of one sandbox by the kernel's number."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[int, Task] = {}
+        self.processes: dict[int, Process] = {}
+        self.forking: set[int] = set()  # tasks let into fork whose child is not seen yet
+        self.forking: set[int] = set()  # tasks let into fork whose child is not seen yet
+        self.init_pid = 0
+
+    def add(self, task: Task) -> None:
+        self.tasks[task.tid] = task
+        task.process.tasks[task.tid] = task
+        self.processes[task.process.pid] = task.process
+
+    def remove(self, tid: int) -> Task | None:
+        task = self.tasks.pop(tid, None)
+        if task is not None:
+            task.process.tasks.pop(tid, None)
+            if not task.process.tasks and self.processes.get(task.process.pid) is task.process:
+                del self.processes[task.process.pid]
+        return task
+
+    # -- numbers ------------------------------------------------------------------------------
+
+    def guest(self, number: int) -> int:
+        """A kernel id as the guest sees it: 1 for init, 0 for what is outside."""
+        if number == self.init_pid:
+            return 1
+        return number if number in self.tasks else 0
+
+    def host(self, number: int) -> int:
+        """The kernel's number of a task the guest names.  ESRCH."""
+        if number == 1:
+            return self.init_pid
+        if number in self.tasks:
+            return number
+        raise error(errno.ESRCH)
+
+    def process(self, number: int) -> Process:
+        """The process that a guest's number names.  ESRCH."""
+        found = self.processes.get(self.init_pid if number == 1 else number)
+        if found is None:
+            raise error(errno.ESRCH)
+        return found
+
+    def guest_group(self, number: int) -> int:
+        """A process group or session id as the guest sees it; 0 when its leader was never inside."""
+        if number == self.init_pid:
+            return 1
+        return number if number in self.tasks or self._has_group(number) else 0
+
+    def host_group(self, number: int) -> int:
+        """The kernel's number of a process group that has members here.  ESRCH."""
+        number = self.init_pid if number == 1 else number
+        if not self._has_group(number):
+            raise error(errno.ESRCH)
+        return number
+
+    def _has_group(self, number: int) -> bool:
+        for pid in self.processes:
+            try:
+                if number in (os.getpgid(pid), os.getsid(pid)):
+                    return True
+            except ProcessLookupError:
+                continue
+        return False

@@ -1,0 +1,172 @@
+"""Calls that may block, such as opening a named pipe: worked on aside while their caller can be interrupted.
+
+A task that waits for a notification's reply can only be killed; a signal does not reach it.  So the reply
+is given at once, and before the task gets back to its program it is stopped and put into pause(2), which
+every signal interrupts.  When the work is done the task is stopped again and makes its call anew, and this time
+the result is there.  A signal before that ends the work, and the call fails with EINTR or is restarted as the
+signal's disposition says, which the kernel decides, as if the call itself had been interrupted.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import signal
+
+from abi.dispatch import Fail, InstallFile
+from abi.errors import SysError
+from tracer import ptrace
+from tracer.ptrace import ORIG_RAX, RAX, RIP, U64
+
+_PAUSE = 34
+_EINTR = 4
+_ERESTARTSYS = 512
+_WAKE = signal.SIGRTMIN  # ends a worker's system call; its handler does nothing
+_PATIENCE = 50  # milliseconds between two tries to end a worker that was called off
+
+_STOPPING, _SLEEPING, _RETURNING = range(3)
+
+
+class Parked:
+    """One call under way: its task, the registers to give back, and the worker's result when there is one."""
+
+    __slots__ = ("_asides", "_state", "_saved", "arguments", "called_off", "collected", "number", "result", "task", "thread")
+
+    def __init__(self, asides: Asides, task, number: int, arguments: tuple[int, ...]) -> None:
+        self._asides = asides
+        self._state = _STOPPING
+        self._saved: list[int] = []
+        self.task = task
+        self.number = number
+        self.arguments = arguments
+        self.result = None
+        self.called_off = False
+        self.collected = False  # whether `done` has seen the result
+        self.thread = 0
+
+    def matches(self, number: int, arguments: tuple[int, ...]) -> bool:
+        """Whether a call is this one, made anew with its result at hand."""
+        return self._state == _RETURNING and (number, arguments) == (self.number, self.arguments)
+
+    def at_stop(self) -> None:
+        """The task stands at a PTRACE_EVENT_STOP."""
+        tid = self.task.tid
+        if self._state == _STOPPING:
+            registers = ptrace.getregs(tid)
+            self._saved = list(registers)
+            if self.result is None:
+                registers[RAX], registers[ORIG_RAX] = _PAUSE, U64
+                registers[RIP] -= 2
+                ptrace.setregs(tid, registers)
+                self._state = _SLEEPING
+                ptrace.request(ptrace.CONT, tid)
+                return
+        if self.result is not None and self._state != _RETURNING:
+            registers = ptrace.REGISTERS(*self._saved)
+            registers[RAX], registers[ORIG_RAX] = self.number, U64
+            registers[RIP] -= 2
+            ptrace.setregs(tid, registers)
+            self._state = _RETURNING
+        if self._state == _SLEEPING:
+            ptrace.request(ptrace.CONT, tid)
+        else:
+            self._asides.supervisor.resume(self.task)
+
+    def interrupted(self) -> None:
+        """The task stands at a signal's delivery: its call is interrupted, unless it is just being repeated."""
+        if self._state == _RETURNING:
+            return
+        registers = ptrace.getregs(self.task.tid)
+        if self._state == _SLEEPING:
+            registers = ptrace.REGISTERS(*self._saved)
+        registers[RAX], registers[ORIG_RAX] = -_ERESTARTSYS & U64, self.number
+        ptrace.setregs(self.task.tid, registers)
+        self.task.aside = None
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Nobody wants the result any more."""
+        self.called_off = True
+        if self.collected:
+            self._drop()
+        elif self.result is None:
+            self._asides.call_off(self)
+
+    def _drop(self) -> None:
+        if isinstance(self.result, InstallFile):
+            os.close(self.result.fd)
+
+    def done(self) -> None:
+        """The worker has ended: fetch the task, or drop what it brought."""
+        self.collected = True
+        if self.called_off:
+            self._drop()
+            return
+        if self._state == _SLEEPING:
+            try:
+                ptrace.request(ptrace.INTERRUPT, self.task.tid)
+            except ProcessLookupError:
+                pass
+
+
+class Asides:
+    """The workers of one supervisor; `ready` becomes readable when one has ended."""
+
+    def __init__(self, supervisor) -> None:
+        self.supervisor = supervisor
+        self.ready, self._tell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._finished: list[Parked] = []
+        self._called_off: list[Parked] = []
+        signal.signal(_WAKE, lambda number, frame: None)
+        signal.siginterrupt(_WAKE, True)
+
+    def park(self, task, notification: int, number: int, arguments: tuple[int, ...], work) -> None:
+        """Begin `work` for the call that `notification` announced."""
+        if task.aside is not None:
+            task.aside.cancel()
+        parked = task.aside = Parked(self, task, number, arguments)
+        parked.thread = _thread.start_new_thread(self._work, (parked, work))
+        try:
+            ptrace.request(ptrace.INTERRUPT, task.tid)
+        except ProcessLookupError:
+            pass
+        self.supervisor.listener.reply(notification, -_EINTR)
+
+    def _work(self, parked: Parked, work) -> None:
+        """On a thread of its own: touches nothing but `parked` and the list, both atomically."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {_WAKE})
+        try:
+            result = work()
+        except OSError as problem:
+            result = Fail(SysError.of_errno(problem.errno))
+        parked.result = result
+        self._finished.append(parked)
+        os.write(self._tell, b"1")
+
+    def finish(self) -> None:
+        """Take up what workers have ended."""
+        try:
+            os.read(self.ready, 4096)
+        except BlockingIOError:
+            pass
+        while self._finished:
+            parked = self._finished.pop()
+            if parked in self._called_off:
+                self._called_off.remove(parked)
+            parked.done()
+
+    def call_off(self, parked: Parked) -> None:
+        self._called_off.append(parked)
+        self.patience()
+
+    def patience(self) -> int | None:
+        """Milliseconds the loop may sleep; workers called off are told again until they have heard.
+
+        A signal that comes a moment before the system call it is to interrupt is lost.
+        """
+        for parked in self._called_off:
+            if parked.result is None:
+                signal.pthread_kill(parked.thread, _WAKE)
+        return _PATIENCE if self._called_off else None
+
+

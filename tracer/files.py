@@ -1,0 +1,62 @@
+"""Copies of a guest's descriptors, for the handlers that ask what one is."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from abi.dispatch import OK, Native
+from abi.errors import Kind, SysError
+from vfs import kernel
+
+
+class GuestFiles:
+    """The descriptor table of one process, seen through its pidfd."""
+
+    __slots__ = ("pid", "_pidfd")
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._pidfd: int | None = None
+
+    def __del__(self) -> None:
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+
+    def get(self, fd: int) -> int:
+        """A copy of descriptor `fd`, the caller's to close.  EBADF."""
+        if fd < 0:
+            raise SysError(Kind.EBADF)
+        if self._pidfd is None:
+            self._pidfd = kernel.pidfd_open(self.pid)
+        return kernel.pidfd_getfd(self._pidfd, fd)
+
+    def check(self, fd: int) -> None:
+        """EBADF unless the descriptor is open."""
+        os.close(self.get(fd))
+
+    def check_not_path(self, fd: int) -> None:
+        """EBADF also for an ``O_PATH`` descriptor, with which most calls do nothing."""
+        copy = self.get(fd)
+        try:
+            if fcntl.fcntl(copy, fcntl.F_GETFL) & os.O_PATH:
+                raise SysError(Kind.EBADF)
+        finally:
+            os.close(copy)
+
+    def set_foreground(self, fd: int, group: int, task):
+        """tcsetpgrp(3) for a group already judged; the terminal is asked directly where it is ours.
+
+        On a terminal of the guest's own making only groups of the guest's session can be named, so the
+        kernel may do it from the guest's memory.
+        """
+        copy = self.get(fd)
+        try:
+            os.tcsetpgrp(copy, group)
+        except OSError as failure:
+            if failure.errno == 25 and group != task.process.pid:
+                return Native()
+            raise
+        finally:
+            os.close(copy)
+        return OK

@@ -1,0 +1,143 @@
+"""The gate: ``int 0x80`` with the 64-bit register layout.
+
+The filter stops every such trap before the kernel reads it as a 32-bit call.  Where the instruction may
+become ``syscall`` for good it is rewritten and run again, and from then on costs what any call costs.  Where it
+may not, the call is made from the vDSO's own ``syscall`` instruction with one single step, and the registers
+that instruction clobbers are put back.
+"""
+
+from __future__ import annotations
+
+from tracer import ptrace
+from tracer.memory import Text
+from tracer.ptrace import CS, ORIG_RAX, R11, RAX, RCX, RIP, RSP, U64
+
+_USER_CS = 0x33  # 64-bit code
+_INT80, _SYSCALL = b"\xcd\x80", b"\x0f\x05"
+_INT3 = b"\xcc"
+_INSTRUCTION = 2  # bytes, of either
+_ENOSYS = -38 & U64
+
+
+class Trap:
+    """A gate call on its way through the vDSO: where to return to, and the registers to put back.
+
+    `host` is set for a call of the host ABI, whose result has a convention of its own.
+    """
+
+    __slots__ = ("back", "host", "number", "r11", "rcx")
+
+    def __init__(self, back: int, number: int, rcx: int, r11: int, host: bool = False) -> None:
+        self.back = back
+        self.number = number
+        self.rcx = rcx
+        self.r11 = r11
+        self.host = host
+
+
+def is_gate(registers, read, at: int) -> bool:
+    """Whether 64-bit code stands at an ``int 0x80`` at address `at`; `read` reads its memory."""
+    return registers[CS] == _USER_CS and read(at, _INSTRUCTION) == _INT80
+
+
+def enter(task, registers, at: int, in_call: bool, patch: bool) -> bool:
+    """Let the call at site `at` happen; False when it is no gate of ours but true 32-bit code.
+
+    `in_call`: the task is stopped inside the kernel's 32-bit entry (which is then skipped), else at the
+    instruction's own fault.  Sets the registers; the caller resumes, stepping if `task.trap` is set.
+    """
+    if registers[CS] != _USER_CS:
+        return False
+    image = task.process.image
+    text = Text(task.tid)
+    try:
+        found = text.read(at, _INSTRUCTION)
+        if found == _SYSCALL and at in image.patched:
+            rewritten = True  # another thread's stop did it a moment ago
+        elif found != _INT80:
+            return False
+        else:
+            number = registers[ORIG_RAX] if in_call else registers[RAX]
+            rewritten = patch and at not in image.kept and _rewrite(task, text, at, number & 0xFFFFFFFF, registers[RSP])
+            if rewritten:
+                image.patched.add(at)
+            else:
+                image.kept.add(at)
+    finally:
+        text.close()
+    if in_call:
+        registers[RAX] = registers[ORIG_RAX]
+        registers[ORIG_RAX] = U64  # no call: the kernel's 32-bit entry does nothing
+    if rewritten:
+        registers[RIP] = at
+    elif image.vdso_call:
+        task.trap = Trap(at + _INSTRUCTION, registers[RAX], registers[RCX], registers[R11])
+        registers[RIP] = image.vdso_call
+    else:  # no vDSO, so nowhere to make the call from
+        registers[RAX] = _ENOSYS
+        registers[RIP] = at + _INSTRUCTION
+    ptrace.setregs(task.tid, registers)
+    return True
+
+
+def _rewrite(task, text: Text, at: int, number: int, stack_pointer: int) -> bool:
+    """Turn the site into ``syscall`` if rcx and r11 are dead there and the page is the process's alone."""
+    from tracer.sites import rewritable
+
+    if not _private(task.process.pid, at) or not rewritable(at, number, text.read, stack_pointer):
+        return False
+    if len(task.process.tasks) == 1:
+        return text.write(at, _SYSCALL)
+    # Others may be executing these very bytes: one byte at a time, behind a breakpoint that `breakpoint`
+    # below sends back once the new instruction is whole.
+    task.process.image.patched.add(at)
+    return text.write(at, _INT3) and text.write(at + 1, _SYSCALL[1:]) and text.write(at, _SYSCALL[:1])
+
+
+def _private(pid: int, address: int) -> bool:
+    """Whether the mapping is private: writing to a shared one would change the file, or other processes."""
+    with open(b"/proc/%d/maps" % pid, "rb") as maps:
+        for line in maps:
+            span, rights, _ = line.split(None, 2)
+            low, high = (int(end, 16) for end in span.split(b"-"))
+            if low <= address and address + _INSTRUCTION <= high:
+                return rights[3:4] == b"p"
+    return False
+
+
+def breakpoint_of_ours(task, registers) -> bool:
+    """Whether a SIGTRAP came from a site that was half rewritten; it is then put back to run again."""
+    at = registers[RIP] - 1
+    if at not in task.process.image.patched:
+        return False
+    registers[RIP] = at
+    ptrace.setregs(task.tid, registers)
+    return True
+
+
+def leave(task, registers) -> Trap | None:
+    """At a stop of a task with a trap: undo the detour if its call is over, and give the trap back.
+
+    Registers are changed, not yet written.  A call that a signal is to restart starts again from the site.
+    """
+    trap = task.trap
+    place = registers[RIP]
+    vdso = task.process.image.vdso_call
+    if place == vdso:
+        return None  # the skipped 32-bit call is over, ours has not begun
+    task.trap = None
+    if place != vdso + _INSTRUCTION:
+        return None  # rt_sigreturn: the registers are the signal frame's
+    registers[RIP] = trap.back
+    registers[RCX] = trap.rcx
+    registers[R11] = trap.r11
+    return trap
+
+
+def abandon(task, registers) -> None:
+    """A signal arrives before the detour's call was made: make it look as if the site were next."""
+    trap, task.trap = task.trap, None
+    registers[RIP] = trap.back - _INSTRUCTION
+    registers[RAX] = trap.number
+    registers[RCX] = trap.rcx
+    registers[R11] = trap.r11

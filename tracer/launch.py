@@ -1,0 +1,116 @@
+"""Starting init: from a fork of the supervisor to a traced task about to execute its program.
+
+The child gives up every privilege, waits to be seized, installs the filter and hands its listener over;
+from then on it makes native calls only, until the execve that everything else begins with.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+
+from tracer import ptrace
+from tracer.notify import Listener, install_filter
+from vfs import kernel
+from vfs.kernel import libc
+
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_SET_CHILD_SUBREAPER = 1, 38, 36
+_PR_CAPBSET_DROP, _PR_CAP_AMBIENT, _CLEAR_ALL = 24, 47, 4
+_CLOSE_RANGE_CLOEXEC = 4
+_CAP_HEADER = ctypes.c_uint32 * 2
+
+
+class LaunchError(Exception):
+    """The child could not be brought to its execve; the message says which step failed."""
+
+
+def drop_capabilities() -> None:
+    """Give up all capabilities of the calling thread for good; not an error where there are none."""
+    libc.prctl(_PR_CAP_AMBIENT, _CLEAR_ALL, 0, 0, 0)
+    for capability in range(64):
+        if libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
+            break
+    header = _CAP_HEADER(0x20080522, 0)
+    kernel.raw(126, header, (ctypes.c_uint32 * 6)())
+
+
+def start(program: bytes, path: bytes, argv: list[bytes], env: dict[bytes, bytes], foreground: int | None):
+    """Fork init and bring it to its execve; (pid, listener).
+
+    `program` is the seccomp program; `foreground` a terminal to hand to init's process group, or None.
+    The child is seized and runs; its execve will stop it.  LaunchError.
+    """
+    go_read, go_write = os.pipe()
+    listener_read, listener_write = os.pipe()
+    nofile = resource.getrlimit(resource.RLIMIT_NOFILE)
+    pid = os.fork()
+    if pid == 0:
+        _child(go_read, listener_write, program, path, argv, env)
+    os.close(go_read)
+    os.close(listener_write)
+    # More descriptors for the supervisor than for its guests, which keep the limit they came with.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (nofile[1], nofile[1]))
+    try:
+        ptrace.request(ptrace.SEIZE, pid, 0, ptrace.OPTIONS)
+        os.setpgid(pid, pid)
+        if foreground is not None:
+            os.tcsetpgrp(foreground, pid)
+        os.write(go_write, b"1")
+        reported = os.read(listener_read, 256)
+        if not reported.isdigit():
+            raise LaunchError(reported.decode(errors="replace") or "the child died before it was ready")
+        pidfd = kernel.pidfd_open(pid)
+        try:
+            listener = Listener(kernel.pidfd_getfd(pidfd, int(reported)))
+        finally:
+            os.close(pidfd)
+        os.write(go_write, b"2")
+    except OSError as problem:
+        os.kill(pid, signal.SIGKILL)
+        raise LaunchError(f"cannot trace the child: {problem.strerror}; `int80 check` says what is missing") from None
+    except LaunchError:
+        os.kill(pid, signal.SIGKILL)
+        raise
+    finally:
+        os.close(go_write)
+        os.close(listener_read)
+    return pid, listener
+
+
+def _child(go: int, report: int, program: bytes, path: bytes, argv: list[bytes], env: dict[bytes, bytes]) -> None:
+    """The child's side; never returns."""
+    step = "setting up the child"
+    try:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # until the seizure's EXITKILL takes over
+        os.setpgid(0, 0)
+        for number in range(1, signal.NSIG):
+            if number not in (signal.SIGKILL, signal.SIGSTOP, 32, 33):
+                # Python ignores SIGPIPE, and the supervisor blocks what it forwards: the guest inherits neither.
+                if signal.getsignal(number) is not signal.SIG_IGN or number in (signal.SIGPIPE, signal.SIGXFSZ):
+                    signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if os.read(go, 1) != b"1":
+            os._exit(125)
+        kernel.raw(436, 3, ctypes.c_uint(0xFFFFFFFF), _CLOSE_RANGE_CLOEXEC)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would land in a host directory
+        step = "PR_SET_NO_NEW_PRIVS"
+        kernel.raw(157, _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        step = "giving up capabilities"
+        drop_capabilities()
+        libc.prctl(_PR_SET_PDEATHSIG, 0)
+        step = "installing the seccomp filter"
+        listener = install_filter(program)
+        # Native calls only from here on.
+        os.write(report, b"%d" % listener)
+        if os.read(go, 1) == b"2":
+            os.execve(path, argv, env)
+    except OSError as problem:
+        try:
+            os.write(report, f"{step}: {problem.strerror}".encode())
+        except OSError:
+            pass
+    finally:
+        os._exit(125)

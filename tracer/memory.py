@@ -1,0 +1,120 @@
+"""A guest's memory, through process_vm_readv(2) and process_vm_writev(2).
+
+Those keep the guest's own page protections, as the kernel's copy_from_user does: a handler that meets a bad
+pointer fails with EFAULT exactly where the kernel would.  Every read is a copy; nothing is read twice.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from abi.errors import Kind, SysError
+from vfs.kernel import libc
+
+_PAGE = 4096
+_FIRST_READ = 256  # bytes of a path fetched at once, if the page has them: most paths are shorter
+_BUFFER = 1 << 16
+
+_readv = libc.process_vm_readv
+_writev = libc.process_vm_writev
+_readv.restype = _writev.restype = ctypes.c_long
+_buffer = ctypes.create_string_buffer(_BUFFER)
+_view = memoryview(_buffer).cast("B")
+_local = (ctypes.c_uint64 * 2)(ctypes.addressof(_buffer), 0)
+_remote = (ctypes.c_uint64 * 2)()
+
+
+class GuestMemory:
+    """The memory of one task, by any of its threads' numbers."""
+
+    __slots__ = ("tid",)
+
+    def __init__(self, tid: int) -> None:
+        self.tid = tid
+
+    def read_some(self, address: int, size: int) -> bytes:
+        """Up to `size` bytes (at most 64 KiB), ending where the memory does; empty if it starts there."""
+        _remote[0] = address
+        _remote[1] = _local[1] = min(size, _BUFFER)
+        count = _readv(self.tid, _local, 1, _remote, 1, 0)
+        return bytes(_view[:count]) if count > 0 else b""
+
+    def read(self, address: int, size: int) -> bytes:
+        """Exactly `size` bytes.  EFAULT."""
+        if size <= _BUFFER:
+            data = self.read_some(address, size)
+        else:
+            parts = []
+            for offset in range(0, size, _BUFFER):
+                parts.append(self.read_some(address + offset, min(_BUFFER, size - offset)))
+            data = b"".join(parts)
+        if len(data) != size:
+            raise SysError(Kind.EFAULT)
+        return data
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write all of `data`.  EFAULT, after which a part may be written, as with copy_to_user."""
+        for offset in range(0, len(data), _BUFFER):
+            part = data[offset : offset + _BUFFER]
+            size = len(part)
+            _view[:size] = part
+            _remote[0] = address + offset
+            _remote[1] = _local[1] = size
+            if _writev(self.tid, _local, 1, _remote, 1, 0) != size:
+                raise SysError(Kind.EFAULT)
+
+    def cstring(self, address: int, limit: int, too_long: Kind = Kind.ENAMETOOLONG) -> bytes:
+        """The bytes up to NUL, which must come within `limit` bytes.  EFAULT, `too_long`."""
+        first = min(limit, _FIRST_READ, _PAGE - (address & _PAGE - 1))
+        data = self.read_some(address, first)
+        end = data.find(b"\0")
+        if end >= 0:
+            return data[:end]
+        while len(data) < limit:
+            here = address + len(data)
+            more = self.read_some(here, min(limit - len(data), _PAGE - (here & _PAGE - 1)))
+            if not more:
+                raise SysError(Kind.EFAULT)
+            end = more.find(b"\0")
+            if end >= 0:
+                return data + more[:end]
+            data += more
+        raise SysError(too_long)
+
+    def cstring_cut(self, address: int, limit: int) -> bytes:
+        """The bytes up to NUL, cut at `limit`.  EFAULT."""
+        data = self.read_some(address, limit)
+        end = data.find(b"\0")
+        if end >= 0:
+            return data[:end]
+        if len(data) < limit:
+            raise SysError(Kind.EFAULT)
+        return data
+
+
+class Text:
+    """Instruction bytes of a task: read and written past page protections, as a debugger does."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, tid: int) -> None:
+        self.fd = os.open(b"/proc/%d/mem" % tid, os.O_RDWR | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+    def read(self, address: int, size: int) -> bytes:
+        """Up to `size` bytes; empty where nothing is mapped."""
+        try:
+            return os.pread(self.fd, size, address)
+        except (OSError, OverflowError):
+            return b""
+
+    def write(self, address: int, data: bytes) -> bool:
+        """Whether the bytes could be written."""
+        try:
+            return os.pwrite(self.fd, data, address) == len(data)
+        except (OSError, OverflowError):
+            return False
+

@@ -1,0 +1,98 @@
+"""seccomp user notification: the listener's side.  seccomp_unotify(2)."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import struct
+
+from vfs.kernel import raw
+
+NOTIF_RECV = 0xC0502100
+NOTIF_SEND = 0xC0182101
+NOTIF_ADDFD = 0x40182103
+NOTIF_SET_FLAGS = 0x40082104
+_SYNC_WAKE_UP = 1
+_ADDFD_SEND = 2
+
+FILTER_NEW_LISTENER = 1 << 3
+FILTER_SPEC_ALLOW = 1 << 2
+FILTER_WAIT_KILLABLE_RECV = 1 << 5
+
+_NOTIF = struct.Struct("<QIIiIQ6Q")
+_RESPONSE = struct.Struct("<QqiI")
+_ADDFD = struct.Struct("<QIIII")
+_BLANK = bytes(80)
+
+
+class Listener:
+    """The supervisor's end of the notifications of one sandbox."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._buffer = bytearray(80)
+        try:
+            fcntl.ioctl(fd, NOTIF_SET_FLAGS, _SYNC_WAKE_UP)  # Linux 6.6
+            self.sync_wake_up = True
+        except OSError:
+            self.sync_wake_up = False
+
+    def receive(self) -> tuple[int, int, int, tuple[int, ...]] | None:
+        """(id, tid, number, arguments) of the next call; None when its caller has died meanwhile."""
+        buffer = self._buffer
+        buffer[:] = _BLANK
+        try:
+            fcntl.ioctl(self.fd, NOTIF_RECV, buffer, True)
+        except OSError as problem:
+            if problem.errno in (errno.ENOENT, errno.EINTR):
+                return None
+            raise
+        fields = _NOTIF.unpack(buffer)
+        return fields[0], fields[1], fields[3], fields[6:]
+
+    def reply(self, notification: int, value: int) -> None:
+        """Let the call return `value`, a negative errno for failure."""
+        response = _RESPONSE.pack(notification, 0, value, 0) if value < 0 else _RESPONSE.pack(
+            notification, value, 0, 0
+        )  # fmt: skip
+        try:
+            fcntl.ioctl(self.fd, NOTIF_SEND, response)
+        except OSError as problem:
+            if problem.errno != errno.ENOENT:  # the caller was killed: nobody waits
+                raise
+
+    def install(self, notification: int, fd: int, flags: int) -> int | None:
+        """Give the caller a copy of `fd` and let the call return its number, in one step.
+
+        The errno when that fails (EMFILE), None when it worked or nobody waits any more.
+        """
+        try:
+            fcntl.ioctl(self.fd, NOTIF_ADDFD, _ADDFD.pack(notification, _ADDFD_SEND, fd, 0, flags))
+        except OSError as problem:
+            return None if problem.errno in (errno.ENOENT, errno.EINPROGRESS) else problem.errno
+        return None
+
+
+class _Program(ctypes.Structure):
+    """``struct sock_fprog``."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def install_filter(program: bytes) -> int:
+    """Put the calling thread under `program`; the listener's descriptor.
+
+    PR_SET_NO_NEW_PRIVS must be set.  Before 5.19 a signal can interrupt a call that is being answered.
+    """
+    prog = _Program(len(program) // 8, program)
+    flags = FILTER_NEW_LISTENER | FILTER_SPEC_ALLOW
+    for extra in (FILTER_WAIT_KILLABLE_RECV, 0):
+        try:
+            return raw(317, 1, flags | extra, ctypes.byref(prog))
+        except OSError as problem:
+            if problem.errno != errno.EINVAL or not extra:
+                raise
+    raise AssertionError
+
+

@@ -1,0 +1,165 @@
+"""The seccomp program of a sandbox, built from its table.
+
+A call is found by a balanced tree of compares over runs of numbers with the same verdict, so the longest
+way is about seven jumps; and since a wholly native number depends on nothing but itself, the kernel
+(5.11 and later) notes it in a bitmap when the program is installed and does not run the program for it at
+all.  seccomp(2), Documentation/userspace-api/seccomp_filter.rst.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from abi.dispatch import Abi, Entry, Plane
+from abi.errors import LinuxErrno
+
+AUDIT_ARCH_X86_64 = 0xC000003E
+AUDIT_ARCH_I386 = 0x40000003
+X32_BIT = 0x40000000
+
+RET_KILL_PROCESS = 0x80000000
+RET_ERRNO = 0x00050000
+RET_USER_NOTIF = 0x7FC00000
+RET_TRACE = 0x7FF00000
+RET_ALLOW = 0x7FFF0000
+
+#: SECCOMP_RET_DATA of the two kinds of stop.
+TRACE_STEER, TRACE_GATE = 1, 2
+
+_LD_ABS = 0x20  # BPF_LD | BPF_W | BPF_ABS
+_AND = 0x54  # BPF_ALU | BPF_AND | BPF_K
+_JA, _JEQ, _JGE = 0x05, 0x15, 0x35  # BPF_JMP | ... | BPF_K
+_RET = 0x06
+_NR, _ARCH, _ARGS = 0, 4, 16  # offsets in struct seccomp_data
+_INSTRUCTION = struct.Struct("<HBBI")
+_ENOSYS = RET_ERRNO | LinuxErrno.ENOSYS
+
+
+class Assembler:
+    """Classic BPF written backwards: whoever is jumped to is already there."""
+
+    def __init__(self) -> None:
+        self._code: list[tuple[int, object, object, int]] = []  # last instruction first
+        self._returns: dict[int, int] = {}
+
+    def here(self) -> int:
+        """The address (counted from the end) of the instruction put last."""
+        return len(self._code)
+
+    def put(self, code: int, k: int, true: int = 0, false: int = 0) -> int:
+        """Put an instruction in front; `true` and `false` are addresses `here` gave.  Its own address."""
+        if code in (_JEQ, _JGE):
+            jumps = [len(self._code) - target for target in (true, false)]
+            if max(jumps) > 255:  # a jump that far needs a step of its own
+                true, false = (
+                    self.put(_JA, len(self._code) - target) if len(self._code) - target > 250 else target
+                    for target in (true, false)
+                )
+                jumps = [len(self._code) - target for target in (true, false)]
+            self._code.append((code, jumps[0], jumps[1], k))
+        else:
+            self._code.append((code, 0, 0, k))
+        return len(self._code)
+
+    def ret(self, action: int) -> int:
+        """A return of `action`, shared where one is near."""
+        known = self._returns.get(action)
+        if known is None or len(self._code) - known > 200:
+            known = self._returns[action] = self.put(_RET, action)
+        return known
+
+    def bytes(self) -> bytes:
+        return b"".join(_INSTRUCTION.pack(*instruction) for instruction in reversed(self._code))
+
+
+def action(plane: Plane, error) -> int:
+    """The seccomp return value of a plane."""
+    match plane:
+        case Plane.NATIVE:
+            return RET_ALLOW
+        case Plane.ANSWER:
+            return RET_USER_NOTIF
+        case Plane.STEER:
+            return RET_TRACE | TRACE_STEER
+    return RET_ERRNO | LinuxErrno[error.name]
+
+
+def _verdict(entry: Entry | None, planes: dict[int, Plane]):
+    """What tells two numbers' verdicts apart: a return value, or the entry itself where arguments count."""
+    if entry is None:
+        return _ENOSYS
+    if entry.when:
+        return entry
+    return action(planes.get(entry.number, entry.plane), entry.error)
+
+
+def _rules(code: Assembler, entry: Entry, planes: dict[int, Plane]) -> int:
+    """The code of an entry whose plane hangs on arguments; its address."""
+    override = planes.get(entry.number)
+    target = code.ret(action(override or entry.plane, entry.error))
+    for rule in reversed(entry.when):
+        plane = override if override and rule.plane is Plane.NATIVE else rule.plane
+        match_action = code.ret(action(plane, rule.error))
+        for value in rule.values:
+            target = code.put(_JEQ, value, match_action, target)
+        if rule.mask != 0xFFFFFFFF:
+            target = code.put(_AND, rule.mask)
+        target = code.put(_LD_ABS, _ARGS + 8 * rule.arg)
+    return target
+
+
+def build(abi: Abi, planes: dict[int, Plane] | None = None) -> bytes:
+    """The program (an array of ``struct sock_filter``) for a table.
+
+    `planes` moves single numbers to another plane, for options of one sandbox; only what an entry leaves
+    native by argument follows it, never what it refuses.
+    """
+    planes = planes or {}
+    code = Assembler()
+    runs: list[tuple[int, object]] = []  # (first number, verdict), up to the next one
+    for number, entry in enumerate(abi.table):
+        verdict = _verdict(entry, planes)
+        if not runs or runs[-1][1] != verdict:
+            runs.append((number, verdict))
+    runs.append((len(abi.table), _ENOSYS))
+
+    def tree(low: int, high: int) -> int:
+        """The code that tells runs[low:high] apart; its address."""
+        if high - low == 1:
+            verdict = runs[low][1]
+            return _rules(code, verdict, planes) if isinstance(verdict, Entry) else code.ret(verdict)
+        middle = (low + high) // 2
+        upper = tree(middle, high)
+        lower = tree(low, middle)
+        return code.put(_JGE, runs[middle][0], upper, lower)
+
+    numbers = tree(0, len(runs))
+    gate = code.ret(RET_TRACE | TRACE_GATE)
+    other = code.put(_JEQ, AUDIT_ARCH_I386, gate, code.ret(_ENOSYS))
+    code.put(_JA, code.here() - numbers)
+    load = code.put(_LD_ABS, _NR)
+    code.put(_JEQ, AUDIT_ARCH_X86_64, load, other)
+    code.put(_LD_ABS, _ARCH)
+    return code.bytes()
+
+
+def simulate(program: bytes, number: int, arch: int, args: tuple[int, ...] = (0,) * 6) -> int:
+    """What the kernel would return for a call: the tests' check on `build`."""
+    data = struct.pack("<iIQ6Q", number if number < 1 << 31 else number - (1 << 32), arch, 0, *args)
+    position = accumulator = 0
+    while True:
+        code, true, false, k = _INSTRUCTION.unpack_from(program, position * 8)
+        position += 1
+        match code:
+            case c if c == _LD_ABS:
+                accumulator = int.from_bytes(data[k : k + 4], "little")
+            case c if c == _AND:
+                accumulator &= k
+            case c if c == _JA:
+                position += k
+            case c if c == _JEQ:
+                position += true if accumulator == k else false
+            case c if c == _JGE:
+                position += true if accumulator >= k else false
+            case c if c == _RET:
+                return k

@@ -1,0 +1,664 @@
+"""The supervisor: one loop that answers notifications, handles ptrace stops, and ends with init.
+
+Everything happens on one thread, so no state needs a lock; work that may block is done aside
+(`tracer.aside`) and comes back through the loop.  poll(2), not epoll, because only it passes on the
+kernel's hint to wake the supervisor on the caller's own processor (SYNC_WAKE_UP).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import sys
+
+from abi.dispatch import (
+    Call,
+    Execute,
+    Fail,
+    InstallFile,
+    Later,
+    Native,
+    Return,
+    Terminate,
+    dispatch,
+)
+from abi.errors import Kind, SysError
+from procs.tree import Process, Task
+from tracer import gate, ptrace
+from tracer.execution import Image, Programs
+from tracer.files import GuestFiles
+from tracer.memory import GuestMemory
+from tracer.notify import Listener
+from tracer.ptrace import ARGUMENTS, EFLAGS, ORIG_RAX, RAX, RDI, RIP, RSP, U64
+from tracer.seccomp import TRACE_GATE
+from vfs import kernel
+
+_STOP_SIGNALS = frozenset((signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
+_FORWARDED = frozenset(
+    (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
+)
+_SYSCALL_STOP = signal.SIGTRAP | 0x80
+_KCMP_FS = 3
+_CARRY = 1
+_EXIT_GROUP = 231
+_RESTARTS = frozenset(-number & U64 for number in (512, 513, 514, 516))  # ERESTART*, never seen by a program
+_SKIPPED = U64  # orig_rax of a call that is not to be made
+
+
+class TracedTask(Task):
+    """A task with what the tracer keeps between two of its stops."""
+
+    __slots__ = ("aside", "memory", "plan", "restore", "started", "trap")
+
+    def __init__(self, tid: int, process: Process) -> None:
+        super().__init__(tid, process)
+        self.memory = GuestMemory(tid)
+        self.restore = None  # (registers before steering, after) of the call under way
+        self.trap: gate.Trap | None = None
+        self.plan = None  # (ExecPlan, fd, path) of the execve under way
+        self.aside = None  # tracer.aside.Parked, of a call answered later
+        self.started = False  # whether its first stop is behind it
+
+
+class TracedProcess(Process):
+    """A process with its program image."""
+
+    __slots__ = ("image",)
+
+    def fork(self, pid: int, share_fs: bool) -> TracedProcess:
+        child = super().fork(pid, share_fs)
+        child.files = GuestFiles(pid)
+        child.image = self.image.copy()
+        return child
+
+
+class Options:
+    """How one sandbox is run: `patch` int 0x80 sites; `force_segv` plays a host without IA32 emulation."""
+
+    __slots__ = ("force_segv", "patch", "verbose")
+
+    def __init__(self, patch: bool = True, force_segv: bool = False, verbose: bool = False) -> None:
+        self.patch = patch
+        self.force_segv = force_segv
+        self.verbose = verbose
+
+
+class Supervisor:
+    """Runs one sandbox from its first execve to the end of its last task."""
+
+    def __init__(self, sandbox, linux, host, options: Options, programs: Programs) -> None:
+        self.sandbox = sandbox
+        self.tree = sandbox.tree
+        self.linux = linux
+        self.host = host
+        self.options = options
+        self.programs = programs
+        self.status: int | None = None  # wait status of init
+        self.listener: Listener | None = None
+        self.terminal: int | None = None  # the terminal whose foreground group we may set
+        self._strangers: dict[int, int] = {}  # stopped tasks nobody has announced yet
+        self._reported: set[int] = set()  # numbers of unsupported calls already spoken of
+        self._signals = _signalfd({signal.SIGCHLD} | _FORWARDED)
+        self._asides = None
+        self._poll = select.poll()
+        self._poll.register(self._signals, select.POLLIN)
+
+    # -- the loop -----------------------------------------------------------------------------
+
+    def begin(self, pid: int, listener: Listener, process_context, credentials) -> None:
+        """Take over init as `tracer.launch.start` left it."""
+        process = TracedProcess(pid, self.linux, process_context, credentials)
+        process.image = Image()
+        process.files = GuestFiles(pid)
+        task = TracedTask(pid, process)
+        task.started = True
+        self.tree.init_pid = pid
+        self.tree.add(task)
+        self.listener = listener
+        self._poll.register(listener.fd, select.POLLIN)
+
+    def run(self) -> int:
+        """Serve until init ends and everything with it; init's wait status."""
+        listener, signals, poll = self.listener.fd, self._signals, self._poll.poll
+        answer = self._answer
+        while self.tree.tasks:
+            for fd, events in poll(self._asides.patience() if self._asides is not None else None):
+                if fd == listener:
+                    if events & select.POLLIN:
+                        answer()
+                    else:  # POLLHUP: no task is left under the filter
+                        self._poll.unregister(listener)
+                elif fd == signals:
+                    self._take_signals()
+                else:
+                    self._asides.finish()
+            if self.status is not None:
+                self._end_all()
+        return self.status if self.status is not None else signal.SIGKILL
+
+    def _take_signals(self) -> None:
+        while True:
+            try:
+                data = os.read(self._signals, 128 * 16)
+            except BlockingIOError:
+                break
+            for position in range(0, len(data), 128):
+                number = int.from_bytes(data[position : position + 4], "little")
+                if number != signal.SIGCHLD:
+                    self._forward(number)
+            if len(data) < 128 * 16:
+                break
+        while (event := ptrace.wait_any()) is not None:
+            self._event(*event)
+        if self._strangers:
+            self._adopt_strangers()
+
+    def _forward(self, number: int) -> None:
+        """A signal sent to int80 itself is meant for what it runs."""
+        try:
+            if number == signal.SIGINT and self.terminal is not None:
+                os.killpg(self.tree.init_pid, number)
+            else:
+                os.kill(self.tree.init_pid, number)
+        except ProcessLookupError:
+            pass
+
+    def _end_all(self) -> None:
+        """init is gone: so is everything else."""
+        for pid in list(self.tree.processes):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        for tid in self._strangers:
+            try:
+                os.kill(tid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+    # -- answering ----------------------------------------------------------------------------
+
+    def _answer(self) -> None:
+        """Take one notification, run its handler, reply."""
+        listener = self.listener
+        notice = listener.receive()
+        if notice is None:
+            return
+        notification, tid, number, arguments = notice
+        task = self.tree.tasks.get(tid)
+        if task is None:
+            listener.reply(notification, -_ENOSYS)
+            return
+        sandbox = self.sandbox
+        sandbox.caller = task
+        process = task.process
+        if task.aside is not None and task.aside.matches(number, arguments):
+            result, task.aside = task.aside.result, None
+        else:
+            entry = process.abi.entry(number)
+            result = dispatch(entry, Call(sandbox, task, number, arguments, task.memory, process.files))
+        kind = type(result)
+        if kind is Return:
+            listener.reply(notification, result.value)
+        elif kind is Fail:
+            listener.reply(notification, -process.abi.error_number(result.error.kind))
+        elif kind is InstallFile:
+            failed = listener.install(notification, result.fd, os.O_CLOEXEC if result.cloexec else 0)
+            os.close(result.fd)
+            if failed is not None:
+                listener.reply(notification, -failed)
+        elif kind is Later:
+            self._asides_of().park(task, notification, number, arguments, result.work)
+        else:
+            listener.reply(notification, -_ENOSYS)
+
+    def _asides_of(self):
+        if self._asides is None:
+            from tracer.aside import Asides
+
+            self._asides = Asides(self)
+            self._poll.register(self._asides.ready, select.POLLIN)
+        return self._asides
+
+    # -- stops --------------------------------------------------------------------------------
+
+    def _event(self, tid: int, status: int) -> None:
+        """Handle one wait status; a task killed under our hands raises ESRCH, which means nothing more."""
+        task = self.tree.tasks.get(tid)
+        if not os.WIFSTOPPED(status):
+            self._strangers.pop(tid, None)
+            if task is not None:
+                self._ended(task, status)
+            return
+        if task is None:
+            self._strangers[tid] = status
+            return
+        try:
+            self._stopped(task, status >> 8 & 0xFF, status >> 16)
+        except ProcessLookupError:
+            pass
+
+    def _ended(self, task: TracedTask, status: int) -> None:
+        self.tree.forking.discard(task.tid)
+        self.tree.remove(task.tid)
+        if task.aside is not None:
+            task.aside.cancel()
+        if task.tid == self.tree.init_pid:
+            self.status = status
+
+    def _stopped(self, task: TracedTask, number: int, event: int) -> None:
+        if number == _SYSCALL_STOP:
+            self._syscall_stop(task)
+        elif event == ptrace.EVENT_SECCOMP:
+            self._seccomp_stop(task)
+        elif event == ptrace.EVENT_STOP:
+            self._event_stop(task, number)
+        elif event in (ptrace.EVENT_FORK, ptrace.EVENT_VFORK, ptrace.EVENT_CLONE):
+            self._forked(task, ptrace.event_message(task.tid))
+            self.resume(task)
+        elif event == ptrace.EVENT_EXEC:
+            self._executed(task, ptrace.event_message(task.tid))
+        elif event:
+            self.resume(task)
+        else:
+            self._signal_stop(task, number)
+
+    def resume(self, task: TracedTask, signal_number: int = 0) -> None:
+        """Let a stopped task go on, to be stopped again where its present call needs it."""
+        if task.restore is not None:
+            how = ptrace.SYSCALL
+        elif task.trap is not None:
+            how = ptrace.SINGLESTEP
+        elif task.process.abi is self.host:
+            how = ptrace.SYSEMU
+        else:
+            how = ptrace.CONT
+        ptrace.request(how, task.tid, 0, signal_number)
+
+    def _event_stop(self, task: TracedTask, number: int) -> None:
+        """PTRACE_EVENT_STOP: a new task's first stop, an interruption of ours, or a group-stop."""
+        if not task.started:
+            task.started = True
+            if task.trap is not None:  # the child of a fork made from the vDSO
+                self._leave_gate(task, ptrace.getregs(task.tid))
+        if number in _STOP_SIGNALS:
+            ptrace.request(ptrace.LISTEN, task.tid)
+            if task.tid == self.tree.init_pid:
+                self._init_stopped(number)
+            return
+        if task.aside is not None:
+            task.aside.at_stop()
+            return
+        self.resume(task)
+
+    def _signal_stop(self, task: TracedTask, number: int) -> None:
+        """A signal is about to be delivered."""
+        if number == signal.SIGTRAP and self._our_trap(task):
+            return
+        if number == signal.SIGSEGV and self._gate_fault(task):
+            return
+        if task.aside is not None:
+            task.aside.interrupted()
+        if task.trap is not None:
+            registers = ptrace.getregs(task.tid)
+            if registers[RIP] == task.process.image.vdso_call:
+                gate.abandon(task, registers)
+                ptrace.setregs(task.tid, registers)
+            else:
+                self._leave_gate(task, registers)
+        if self.options.verbose and number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE):
+            self._say_fault(task, number)
+        self._translate_siginfo(task)
+        self.resume(task, number)
+
+    def _translate_siginfo(self, task: TracedTask) -> None:
+        """The sender the guest sees: init is 1, what is outside is 0.  sigaction(2)."""
+        info = ptrace.siginfo(task.tid)
+        code = int.from_bytes(info[8:12], "little", signed=True)
+        number = int.from_bytes(info[0:4], "little")
+        if code not in (0, -1, -3, -6) and number != signal.SIGCHLD:
+            return  # not SI_USER, SI_QUEUE, SI_MESGQ, SI_TKILL: no process is named
+        pid = int.from_bytes(info[16:20], "little", signed=True)
+        uid = int.from_bytes(info[20:24], "little")
+        new_pid = self.tree.guest(pid)
+        if number == signal.SIGCHLD and not new_pid and code > 0:
+            new_pid = pid  # a child just reaped by us, who is its tracer
+        new_uid = self.sandbox.guest_uid(uid)
+        if (new_pid, new_uid) != (pid, uid):
+            ptrace.set_siginfo(
+                task.tid, info[:16] + new_pid.to_bytes(4, "little") + new_uid.to_bytes(4, "little") + info[24:]
+            )
+
+    def _say_fault(self, task: TracedTask, number: int) -> None:
+        registers = ptrace.getregs(task.tid)
+        name = signal.Signals(number).name
+        sys.stderr.write(f"int80: process {self.tree.guest(task.process.pid)}: {name} at {registers[RIP]:#x}\n")
+
+    def _our_trap(self, task: TracedTask) -> bool:
+        """Whether a SIGTRAP was of our making: a step through the vDSO, or a half-written site."""
+        registers = ptrace.getregs(task.tid)
+        if task.trap is not None:
+            if registers[RIP] == task.process.image.vdso_call:
+                self.resume(task)
+                return True
+            self._leave_gate(task, registers)
+            self.resume(task)
+            return True
+        if gate.breakpoint_of_ours(task, registers):
+            self.resume(task)
+            return True
+        return False
+
+    def _leave_gate(self, task: TracedTask, registers) -> bool:
+        """End a detour if its call is over, writing the registers; whether it was."""
+        trap = gate.leave(task, registers)
+        if trap is None:
+            return False
+        if trap.host:
+            value = registers[RAX]
+            if value in _RESTARTS:
+                registers[RIP], registers[RAX] = trap.back - 2, trap.number
+            elif value > U64 - 4095:
+                kind = SysError.of_errno((1 << 64) - value).kind
+                self._host_result(registers, self.host.error_number(kind), True)
+            else:
+                self._host_result(registers, value, False)
+        ptrace.setregs(task.tid, registers)
+        return True
+
+    # -- the gate -----------------------------------------------------------------------------
+
+    def _gate_stop(self, task: TracedTask, registers) -> None:
+        """A 32-bit entry: ours if it came from ``int 0x80`` in 64-bit code, else no call at all."""
+        at = registers[RIP] - 2
+        if self.options.force_segv and registers[0 + ptrace.CS] == 0x33:
+            # Play a host that has no such entry: the instruction faults and nothing happened.
+            registers[RAX] = registers[ORIG_RAX]
+            registers[ORIG_RAX] = _SKIPPED
+            registers[RIP] = at
+            ptrace.setregs(task.tid, registers)
+            kernel.raw(234, task.process.pid, task.tid, signal.SIGSEGV)
+            self.resume(task)
+            return
+        if not gate.enter(task, registers, at, True, self.options.patch):
+            self._report_unsupported(task, -1, "a 32-bit call")
+            registers[ORIG_RAX] = _SKIPPED
+            registers[RAX] = -_ENOSYS & U64
+            ptrace.setregs(task.tid, registers)
+        self.resume(task)
+
+    def _gate_fault(self, task: TracedTask) -> bool:
+        """Whether a SIGSEGV is the gate on a host without IA32 emulation; the call is then under way."""
+        registers = ptrace.getregs(task.tid)
+        if task.trap is not None or not gate.enter(task, registers, registers[RIP], False, self.options.patch):
+            return False
+        self.resume(task)
+        return True
+
+    # -- steering -----------------------------------------------------------------------------
+
+    def _seccomp_stop(self, task: TracedTask) -> None:
+        registers = ptrace.getregs(task.tid)
+        if ptrace.event_message(task.tid) == TRACE_GATE:
+            self._gate_stop(task, registers)
+            return
+        number = registers[ORIG_RAX]
+        arguments = tuple(registers[index] for index in ARGUMENTS)
+        self.sandbox.caller = task
+        process = task.process
+        entry = process.abi.entry(number)
+        result = dispatch(entry, Call(self.sandbox, task, number, arguments, task.memory, process.files))
+        match result:
+            case Native(changed=changed, number=other, after=after):
+                if changed or other is not None or after is not None:
+                    task.restore = (list(registers), after)
+                    for index, value in changed.items():
+                        registers[ARGUMENTS[index]] = value & U64
+                    if other is not None:
+                        registers[ORIG_RAX] = other
+                    ptrace.setregs(task.tid, registers)
+            case Execute(plan=plan):
+                self._steer_exec(task, registers, plan)
+            case Terminate(status=status):
+                registers[ORIG_RAX], registers[RDI] = _EXIT_GROUP, status
+                ptrace.setregs(task.tid, registers)
+            case Return(value=value):
+                self._skip(task, registers, value)
+            case Fail(error=failure):
+                self._skip(task, registers, -process.abi.error_number(failure.kind))
+            case _:
+                self._skip(task, registers, -_ENOSYS)
+        self.resume(task)
+
+    @staticmethod
+    def _skip(task: TracedTask, registers, value: int) -> None:
+        """Make no call; it returns `value`."""
+        registers[ORIG_RAX] = _SKIPPED
+        registers[RAX] = value & U64
+        ptrace.setregs(task.tid, registers)
+
+    def _syscall_stop(self, task: TracedTask) -> None:
+        """The end of a steered call, or any call of a host process."""
+        if task.restore is None:
+            if task.process.abi is self.host:
+                self._host_call(task)
+            else:
+                self.resume(task)
+            return
+        registers = ptrace.getregs(task.tid)
+        before, after = task.restore
+        task.restore = task.plan = None
+        self.tree.forking.discard(task.tid)
+        value = registers[RAX]
+        for index in ARGUMENTS:
+            registers[index] = before[index]
+        if value in _RESTARTS:
+            registers[ORIG_RAX] = before[ORIG_RAX]
+        elif after is not None:
+            registers[RAX] = self._after(task, after, value)
+        if task.trap is None or not self._leave_gate(task, registers):
+            ptrace.setregs(task.tid, registers)
+        self.resume(task)
+
+    def _after(self, task: TracedTask, after, value: int) -> int:
+        try:
+            return after(value - (1 << 64) if value >> 63 else value) & U64
+        except SysError as failure:
+            return -task.process.abi.error_number(failure.kind) & U64
+
+    # -- exec ---------------------------------------------------------------------------------
+
+    def _steer_exec(self, task: TracedTask, registers, plan) -> None:
+        process = task.process
+        try:
+            fd = self.programs.prepare(self.sandbox.namespace, process.fs, plan)
+            path = self.programs.path(fd, plan.name)
+            at = registers[ORIG_RAX] == 322  # execveat: arguments stand one further
+            argv_index = 2 if at else 1
+            argv = registers[ARGUMENTS[argv_index]]
+            address, argv = self.programs.place(task.memory, registers[RSP], process.image, path, argv, plan)
+        except SysError as failure:
+            self._skip(task, registers, -process.abi.error_number(failure.kind))
+            return
+        except OSError as failure:
+            self._skip(task, registers, -process.abi.error_number(SysError.of_errno(failure.errno).kind))
+            return
+        task.restore = (list(registers), None)
+        task.plan = (plan, fd, path)
+        envp = registers[ARGUMENTS[argv_index + 1]]
+        registers[ORIG_RAX] = 59
+        registers[ARGUMENTS[0]], registers[ARGUMENTS[1]], registers[ARGUMENTS[2]] = address, argv, envp
+        ptrace.setregs(task.tid, registers)
+
+    def _executed(self, task: TracedTask, former: int) -> None:
+        """PTRACE_EVENT_EXEC: a new image, in the leader's place whichever thread it was."""
+        process = task.process
+        caller = self.tree.tasks.get(former, task)
+        planned, caller.plan = caller.plan, None
+        for tid in list(process.tasks):
+            if tid != task.tid:
+                gone = self.tree.remove(tid)
+                if gone.aside is not None:
+                    gone.aside.cancel()
+        task.restore = task.trap = task.aside = None
+        task.started = True
+        if planned is None or not self.programs.ran(process.pid, planned[1]):
+            self._report(f"process {self.tree.guest(process.pid)} changed the program under exec; the sandbox ends")
+            os.kill(self.tree.init_pid, signal.SIGKILL)
+            os.kill(process.pid, signal.SIGKILL)
+            return
+        plan, _, path = planned
+        process.exe = plan.location
+        process.abi = self.host if plan.abi else self.linux
+        process.dumpable = 1
+        process.credentials.on_exec()
+        task.comm = plan.comm
+        process.image = self.programs.settle(process.pid, task.memory, plan, path)
+        self.resume(task)
+
+    # -- births -------------------------------------------------------------------------------
+
+    def _forked(self, parent: TracedTask, tid: int) -> None:
+        """The kernel made task `tid` for `parent`, which stands at the event."""
+        self.tree.forking.discard(parent.tid)
+        if tid in self.tree.tasks:
+            return  # adopted before its parent's event came
+        task = self._adopt(parent, tid)
+        if tid in self._strangers:
+            status = self._strangers.pop(tid)
+            self._event(tid, status)
+        del task
+
+    def _adopt(self, parent: TracedTask, tid: int) -> TracedTask:
+        process = parent.process
+        if not os.path.exists(f"/proc/{process.pid}/task/{tid}"):
+            try:
+                share = kernel.kcmp(process.pid, tid, _KCMP_FS) == 0
+            except OSError:
+                share = False
+            process = process.fork(tid, share)
+        task = TracedTask(tid, process)
+        task.comm = parent.comm
+        if parent.trap is not None:
+            trap = parent.trap
+            task.trap = gate.Trap(trap.back, trap.number, trap.rcx, trap.r11)
+        self.tree.add(task)
+        return task
+
+    def _adopt_strangers(self) -> None:
+        """Tasks stopped at birth whose parent's event has not come, or never will: it may have been killed.
+
+        Their parent is read from /proc; once adopted, a late event finds them known.
+        """
+        for tid in list(self._strangers):
+            parent = self._parent_of_stranger(tid)
+            status = self._strangers.pop(tid)
+            if parent is None:
+                try:
+                    os.kill(tid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+                continue
+            self._adopt(parent, tid)
+            self._event(tid, status)
+
+    def _parent_of_stranger(self, tid: int) -> TracedTask | None:
+        try:
+            with open(f"/proc/{tid}/status", "rb") as file:
+                lines = dict(line.split(b":\t", 1) for line in file if b":\t" in line)
+        except OSError:
+            return None
+        for key in (b"Tgid", b"PPid"):
+            process = self.tree.processes.get(int(lines[key]))
+            if process is not None and process.tasks and int(lines[key]) != tid:
+                return next(iter(process.tasks.values()))
+        return self.tree.tasks.get(self.tree.init_pid)
+
+    # -- the host ABI -------------------------------------------------------------------------
+
+    def _host_call(self, task: TracedTask) -> None:
+        """A host program's call, stopped and not made (PTRACE_SYSEMU)."""
+        registers = ptrace.getregs(task.tid)
+        number = registers[ORIG_RAX]
+        arguments = tuple(registers[index] for index in ARGUMENTS)
+        self.sandbox.caller = task
+        abi = task.process.abi
+        result = dispatch(
+            abi.entry(number), Call(self.sandbox, task, number, arguments, task.memory, task.process.files)
+        )
+        match result:
+            case Return(value=value):
+                self._host_result(registers, value, False)
+            case Native(number=linux_number, changed=changed) if linux_number is not None:
+                for index, value in changed.items():
+                    registers[ARGUMENTS[index]] = value & U64
+                self._detour(task, registers, linux_number, number)
+            case Terminate(status=status):
+                registers[RDI] = status
+                self._detour(task, registers, _EXIT_GROUP, number)
+            case Fail(error=failure):
+                self._host_result(registers, abi.error_number(failure.kind), True)
+            case _:
+                self._host_result(registers, abi.error_number(Kind.ENOSYS), True)
+        ptrace.setregs(task.tid, registers)
+        self.resume(task)
+
+    @staticmethod
+    def _detour(task: TracedTask, registers, number: int, host_number: int) -> None:
+        """Have the kernel make linux call `number` for a host program, from the vDSO."""
+        trap = gate.Trap(registers[RIP], host_number, registers[ptrace.RCX], registers[ptrace.R11], host=True)
+        task.trap = trap
+        registers[RAX] = number
+        registers[RIP] = task.process.image.vdso_call
+
+    @staticmethod
+    def _host_result(registers, value: int, failed: bool) -> None:
+        registers[RAX] = value & U64
+        registers[EFLAGS] = registers[EFLAGS] & ~_CARRY | (_CARRY if failed else 0)
+
+
+    # -- the terminal -------------------------------------------------------------------------
+
+    def _init_stopped(self, number: int) -> None:
+        """init was stopped: so is int80, for the shell that started it to see; and both go on together.
+
+        A reader that stops because int80 itself holds the terminal is given it instead.
+        """
+        if self.terminal is None:
+            return
+        group, init = os.getpgrp(), self.tree.init_pid
+        try:
+            ours = os.tcgetpgrp(self.terminal) == group
+            if not (ours and number == signal.SIGTTIN):
+                os.tcsetpgrp(self.terminal, group)
+                os.kill(os.getpid(), signal.SIGSTOP)
+                ours = os.tcgetpgrp(self.terminal) == group  # fg, rather than bg
+            if ours:
+                os.tcsetpgrp(self.terminal, init)
+            os.killpg(init, signal.SIGCONT)
+        except OSError:
+            pass  # the terminal is gone, or init is
+
+    # -- messages -----------------------------------------------------------------------------
+
+    @staticmethod
+    def _report(message: str) -> None:
+        sys.stderr.write(f"int80: {message}\n")
+
+    def _report_unsupported(self, task: TracedTask, number: int, what: str) -> None:
+        """Say once per number, if asked to, that a call is not there."""
+        if self.options.verbose and number not in self._reported:
+            self._reported.add(number)
+            self._report(f"process {self.tree.guest(task.process.pid)} made {what}, which is not supported: ENOSYS")
+
+
+def _signalfd(numbers: set[int]) -> int:
+    """Block `numbers` and give a descriptor that reports them; signalfd(2)."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers | {signal.SIGTTOU})
+    mask = ctypes.c_uint64(sum(1 << number - 1 for number in numbers))
+    return kernel.raw(289, -1, ctypes.byref(mask), 8, os.O_CLOEXEC | os.O_NONBLOCK)
+
+
+_ENOSYS = 38

@@ -1,0 +1,138 @@
+"""/dev: the few safe devices of the host, the sandbox's own terminals, and the usual links."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+from vfs.filesystem import TMPFS_MAGIC
+from vfs.kernel import error, self_path
+from vfs.madeup import S_IFCHR, S_IFDIR, S_IFLNK, MadeUpFs, MadeUpNode, inode
+
+_DEVICES = {
+    b"null": (1, 3),
+    b"zero": (1, 5),
+    b"full": (1, 7),
+    b"random": (1, 8),
+    b"urandom": (1, 9),
+    b"tty": (5, 0),
+}
+_LINKS = {
+    b"fd": b"/proc/self/fd",
+    b"stdin": b"/proc/self/fd/0",
+    b"stdout": b"/proc/self/fd/1",
+    b"stderr": b"/proc/self/fd/2",
+    b"ptmx": b"pts/ptmx",
+}
+_TIOCGPTN = 0x80045430
+
+
+class DevFs(MadeUpFs):
+    """The tree at /dev.
+
+    A terminal is reachable by name only if the sandbox was given it or made it.  It is held by an
+    ``O_PATH`` descriptor, not by number: once a pseudo-terminal is closed its number may become some
+    other program's terminal, and the descriptor does not follow.
+    """
+
+    type = b"tmpfs"
+    source = b"dev"
+    tag = b"int80-dev:"
+    dev = 0x18
+    magic = TMPFS_MAGIC
+
+    def __init__(self, stdio: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.root.mode = S_IFDIR | 0o755
+        self._terminals: dict[bytes, int] = {}  # path below /dev -> O_PATH descriptor
+        for fd in stdio:
+            try:
+                self._keep(os.fsencode(os.ttyname(fd)), fd)
+            except OSError:
+                continue  # not a terminal
+
+    def _keep(self, path: bytes, fd: int) -> None:
+        if path.startswith(b"/dev/"):
+            self._forget(path[5:])
+            self._terminals[path[5:]] = os.open(self_path(fd), os.O_PATH | os.O_CLOEXEC)
+
+    def _forget(self, path: bytes) -> None:
+        held = self._terminals.pop(path, None)
+        if held is not None:
+            os.close(held)
+
+    def lookup(self, parent: MadeUpNode, name: bytes) -> MadeUpNode:
+        names = parent.names + (name,)
+        if not parent.names:
+            if name in _DEVICES:
+                return MadeUpNode(names, S_IFCHR | 0o666)
+            if name in _LINKS:
+                return MadeUpNode(names, S_IFLNK | 0o777)
+            if name in (b"pts", b"shm"):
+                return MadeUpNode(names, S_IFDIR | 0o755)
+        if names == (b"pts", b"ptmx"):
+            return MadeUpNode(names, S_IFCHR | 0o666)
+        if b"/".join(names) in self._terminals:
+            return MadeUpNode(names, S_IFCHR | 0o620)
+        raise error(errno.ENOENT)
+
+    def entries(self, node: MadeUpNode) -> list[tuple[bytes, int, int]]:
+        listing = []
+        if not node.names:
+            listing += [(name, 2) for name in _DEVICES] + [(name, 10) for name in _LINKS]
+            listing += [(b"pts", 4), (b"shm", 4)]
+        elif node.names == (b"pts",):
+            listing.append((b"ptmx", 2))
+        for path in self._terminals:
+            head, _, name = path.rpartition(b"/")
+            if head == b"/".join(node.names):
+                listing.append((name, 2))
+        return [(name, inode(node.names + (name,)), kind) for name, kind in listing]
+
+    def components(self, host_path: bytes) -> tuple[bytes, ...]:
+        if host_path.startswith(b"/dev/"):
+            names = tuple(host_path[5:].split(b"/"))
+            if host_path[5:] in self._terminals or len(names) == 1 and names[0] in _DEVICES:
+                return names
+            raise error(errno.ENOENT)
+        return super().components(host_path)
+
+    def _host(self, node: MadeUpNode) -> bytes:
+        """The host path that opens a device."""
+        if node.names == (b"pts", b"ptmx"):
+            return b"/dev/ptmx"
+        held = self._terminals.get(b"/".join(node.names))
+        return b"/dev/" + node.names[-1] if held is None else self_path(held)
+
+    def stat(self, node: MadeUpNode):
+        if node.mode & 0o170000 == S_IFCHR:
+            return os.stat(self._host(node))
+        return super().stat(node)
+
+    def readlink(self, node: MadeUpNode) -> bytes:
+        if node.mode & 0o170000 != S_IFLNK:
+            raise error(errno.EINVAL)
+        return _LINKS[node.names[0]]
+
+    def open_file(self, node: MadeUpNode, flags: int) -> int:
+        keep = os.O_ACCMODE | os.O_APPEND | os.O_NONBLOCK | os.O_SYNC
+        if flags & os.O_DIRECTORY:
+            raise error(errno.ENOTDIR)
+        fd = os.open(self._host(node), flags & keep | os.O_NOCTTY | os.O_CLOEXEC)
+        if node.names == (b"pts", b"ptmx"):
+            number = int.from_bytes(fcntl.ioctl(fd, _TIOCGPTN, bytes(4)), "little")
+            try:
+                slave = os.open(b"/dev/pts/%d" % number, os.O_PATH | os.O_CLOEXEC)
+            except OSError:
+                os.close(fd)
+                raise
+            self._forget(b"pts/%d" % number)
+            self._terminals[b"pts/%d" % number] = slave
+        return fd
+
+    def chmod(self, node: MadeUpNode, mode: int) -> None:
+        """Accepted and not kept: grantpt(3) insists on it."""
+
+    def chown(self, node: MadeUpNode, uid: int, gid: int) -> None:
+        """Accepted and not kept."""

@@ -1,0 +1,164 @@
+"""What every kind of file system offers to the path walk and to the handlers.
+
+A `Node` is one object of a file system, as a lookup found it; it stays that object however its name
+changes.  The methods below are the whole interface: a host directory, a made-up tree such as procfs,
+and later the copy-on-write layers, differ only in how they fill it.  What a file system does not
+override fails as the kernel fails on a file system without that feature.
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+
+from vfs.kernel import error
+
+# struct statfs: f_type of the made-up file systems (linux/magic.h).
+PROC_SUPER_MAGIC = 0x9FA0
+TMPFS_MAGIC = 0x01021994
+
+
+class Node:
+    """One object of a file system; `mode` is its st_mode."""
+
+    __slots__ = ()
+    mode: int
+
+    @property
+    def is_dir(self) -> bool:
+        return self.mode & 0o170000 == 0o040000
+
+    @property
+    def is_symlink(self) -> bool:
+        return self.mode & 0o170000 == 0o120000
+
+    @property
+    def is_file(self) -> bool:
+        return self.mode & 0o170000 == 0o100000
+
+
+class FileSystem:
+    """One mounted tree.  Names are bytes without ``/``; every error is an ``OSError``."""
+
+    type = b"none"
+    source = b"none"
+    root: Node
+
+    # -- finding ------------------------------------------------------------------------------
+
+    def lookup(self, parent: Node, name: bytes) -> Node:
+        """The object called `name` in a directory, a symlink itself.  ENOENT, ENOTDIR, EACCES."""
+        raise NotImplementedError
+
+    def walk(self, start: Node, names: list[bytes]) -> Node | None:
+        """As `lookup`, several names deep at once; None when a symlink stands in the way."""
+        node = start
+        last = len(names) - 1
+        for position, name in enumerate(names):
+            if not node.is_dir:
+                raise error(errno.ENOTDIR)
+            node = self.lookup(node, name)
+            if position != last and node.is_symlink:
+                return None
+        return node
+
+    def path_of(self, node: Node) -> tuple[bytes, ...]:
+        """The names that lead from the root to a directory now.  ENOENT when it was removed."""
+        raise NotImplementedError
+
+    def components(self, host_path: bytes) -> tuple[bytes, ...]:
+        """The names that lead to a host descriptor's path (its /proc link) here.  ENOENT when none do."""
+        raise error(errno.ENOENT)
+
+    def adopt(self, fd: int, names: tuple[bytes, ...]) -> Node:
+        """The node of a host descriptor that `components` recognised; keeps a copy, not `fd`."""
+        raise error(errno.ENOENT)
+
+    def stat(self, node: Node):
+        """An ``os.stat_result``, or an object with the same attributes (host ids, nanoseconds)."""
+        raise NotImplementedError
+
+    def statfs(self, node: Node) -> bytes:
+        """The 120 bytes of ``struct statfs``."""
+        raise error(errno.ENOSYS)
+
+    def readlink(self, node: Node) -> bytes:
+        """Where a symlink leads.  EINVAL for any other object."""
+        raise error(errno.EINVAL)
+
+    def follow(self, node: Node) -> object | None:
+        """Where a magic link jumps to, past all names: an `OpenFile` or a location; else None."""
+        return None
+
+    # -- opening ------------------------------------------------------------------------------
+
+    def open(self, node: Node, flags: int) -> int:
+        """A new host descriptor of the object, close-on-exec, never blocking, never a terminal's claim."""
+        raise error(errno.EACCES)
+
+    def open_at(self, start: Node, names: list[bytes], flags: int) -> int | None:
+        """`walk` and `open` in one step where that is safe and cheap; None where it is not."""
+        return None
+
+    def create(self, parent: Node, name: bytes, flags: int, mode: int) -> int:
+        """Make and open a regular file that must not exist yet.  EEXIST."""
+        raise error(errno.EACCES)
+
+    def entries(self, node: Node) -> list[tuple[bytes, int, int]]:
+        """A made-up directory's (name, inode, d_type), without ``.`` and ``..``."""
+        raise error(errno.ENOTDIR)
+
+    # -- changing -----------------------------------------------------------------------------
+
+    def mkdir(self, parent: Node, name: bytes, mode: int) -> None:
+        raise error(errno.EPERM)
+
+    def mknod(self, parent: Node, name: bytes, mode: int, device: int) -> None:
+        raise error(errno.EPERM)
+
+    def symlink(self, parent: Node, name: bytes, target: bytes) -> None:
+        raise error(errno.EPERM)
+
+    def link(self, old: Node, oldname: bytes, new: Node, name: bytes) -> None:
+        """Hard link `oldname` of directory `old`, never following it, as `name` of directory `new`."""
+        raise error(errno.EPERM)
+
+    def unlink(self, parent: Node, name: bytes) -> None:
+        raise error(errno.EPERM)
+
+    def rmdir(self, parent: Node, name: bytes) -> None:
+        raise error(errno.EPERM)
+
+    def rename(self, old: Node, oldname: bytes, new: Node, name: bytes, flags: int) -> None:
+        raise error(errno.EPERM)
+
+    def chmod(self, node: Node, mode: int) -> None:
+        raise error(errno.EPERM)
+
+    def chown(self, node: Node, uid: int, gid: int) -> None:
+        raise error(errno.EPERM)
+
+    def utimens(self, node: Node, times: bytes | None) -> None:
+        raise error(errno.EPERM)
+
+    def truncate(self, node: Node, length: int) -> None:
+        raise error(errno.EINVAL if not stat.S_ISDIR(node.mode) else errno.EISDIR)
+
+    def access(self, node: Node, mode: int) -> bool:
+        return True
+
+    def getxattr(self, node: Node, name: bytes) -> bytes:
+        raise error(errno.EOPNOTSUPP)
+
+    def setxattr(self, node: Node, name: bytes, value: bytes, flags: int) -> None:
+        raise error(errno.EOPNOTSUPP)
+
+    def listxattr(self, node: Node) -> list[bytes]:
+        return []
+
+    def removexattr(self, node: Node, name: bytes) -> None:
+        raise error(errno.EOPNOTSUPP)
+
+    def watch(self, node: Node, inotify: int, mask: int) -> int:
+        """inotify_add_watch(2) on the object; the watch descriptor."""
+        raise error(errno.EACCES)

@@ -1,0 +1,288 @@
+"""The mounts of one sandbox and the path walk through them.
+
+The walk is the guest's: symlinks and ``..`` are taken here, against the guest's root, and only runs of
+plain names go down to a file system, as one step.  Mounts are fixed when the sandbox starts, and no
+directory above a mount point can be renamed or removed, so whether a run of names crosses a mount is a
+question about names alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from vfs.filesystem import FileSystem, Node
+from vfs.kernel import error
+
+PATH_MAX = 4096
+NAME_MAX = 255
+_LINKS_MAX = 40
+
+Path = tuple  # of bytes: the names from the guest's root down
+
+
+class Mount:
+    """A file system at a place: `path` is the mount point's names from the sandbox's root."""
+
+    __slots__ = ("fs", "id", "parent_id", "path", "read_only")
+
+    def __init__(self, fs: FileSystem, path: Path, read_only: bool) -> None:
+        self.fs = fs
+        self.path = path
+        self.read_only = read_only
+        self.id = 0
+        self.parent_id = 0
+
+
+class Location:
+    """An object together with where it was reached: what the kernel calls a ``struct path``."""
+
+    __slots__ = ("mount", "node", "path")
+
+    def __init__(self, mount: Mount, node: Node, path: Path) -> None:
+        self.mount = mount
+        self.node = node
+        self.path = path
+
+    @property
+    def fs(self) -> FileSystem:
+        return self.mount.fs
+
+    def name(self) -> bytes:
+        """The path as the guest would write it."""
+        return b"/" + b"/".join(self.path)
+
+    def current_path(self) -> Path:
+        """Where a directory is now, after renames.  ENOENT once it was removed."""
+        return self.mount.path + self.mount.fs.path_of(self.node)
+
+
+class Parent:
+    """The directory a name is to be made or removed in, and that name."""
+
+    __slots__ = ("location", "name", "slash")
+
+    def __init__(self, location: Location, name: bytes, slash: bool) -> None:
+        self.location = location
+        self.name = name
+        self.slash = slash
+
+
+class OpenFile:
+    """What a magic link (``/proc/PID/fd/N``) leads to: an open descriptor of the host's, owned."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
+class FsContext:
+    """What CLONE_FS shares: root, working directory and umask of one or more processes."""
+
+    __slots__ = ("cwd", "root", "umask")
+
+    def __init__(self, root: Location, cwd: Location, umask: int) -> None:
+        self.root = root
+        self.cwd = cwd
+        self.umask = umask
+
+    def copy(self) -> FsContext:
+        return FsContext(self.root, self.cwd, self.umask)
+
+
+class Namespace:
+    """The mount table of one sandbox."""
+
+    def __init__(self, root: FileSystem, read_only: bool = False) -> None:
+        self.mounts: dict[Path, Mount] = {}
+        self._above: set[Path] = set()  # directories that have a mount point somewhere below
+        self.mount(root, (), read_only)
+        self.root = Location(self.mounts[()], root.root, ())
+
+    def mount(self, fs: FileSystem, path: Path, read_only: bool = False) -> Mount:
+        """Put a file system at `path`; a mount already there is covered for good."""
+        mount = Mount(fs, path, read_only)
+        mount.id = 20 + len(self.mounts)
+        mount.parent_id = self.mount_of(path[:-1]).id if path else mount.id
+        self.mounts[path] = mount
+        for length in range(len(path)):
+            self._above.add(path[:length])
+        return mount
+
+    def mount_of(self, path: Path) -> Mount:
+        """The mount that the object at `path` lies on."""
+        for length in range(len(path), 0, -1):
+            mount = self.mounts.get(path[:length])
+            if mount is not None:
+                return mount
+        return self.mounts[()]
+
+    def busy(self, path: Path) -> bool:
+        """Whether a name must stay because a mount stands on it or below it."""
+        return path in self.mounts or path in self._above
+
+    # -- the walk -----------------------------------------------------------------------------
+
+    def at(self, path: Path) -> Location:
+        """The directory at a path that holds no symlink (as `Location.current_path` gives)."""
+        mount = self.mount_of(path)
+        names = list(path[len(mount.path) :])
+        node = mount.fs.walk(mount.fs.root, names) if names else mount.fs.root
+        if node is None or node.is_symlink:
+            raise error(errno.ENOENT)  # renamed away between two steps
+        return Location(mount, node, path)
+
+    def walk(self, context: FsContext, start: Location, path: bytes, follow: bool = True):
+        """Resolve `path` from `start`; a `Location`, or an `OpenFile` behind a magic link.
+
+        `follow` is about a symlink in the last place.  ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG, EACCES.
+        path_resolution(7).
+        """
+        if not path:
+            raise error(errno.ENOENT)
+        if len(path) >= PATH_MAX:
+            raise error(errno.ENAMETOOLONG)
+        here = context.root if path[0] == 47 else start
+        names = [name for name in path.split(b"/") if name and name != b"."]
+        names.reverse()
+        directory = path.endswith((b"/", b"/.")) or path == b"."
+        return self._walk(context, here, names, follow or directory, directory)
+
+    def _walk(self, context: FsContext, here: Location, names: list[bytes], follow: bool, directory: bool):
+        links = 0
+        while names:
+            name = names.pop()
+            if name == b"..":
+                here = self._up(context, here)
+                continue
+            base = here
+            run = [name]
+            path = here.path + (name,)
+            whole = True
+            if here.path in self._above:
+                mount = self.mounts.get(path)
+                if mount is not None:
+                    self._check_directory(here.node)
+                    here = Location(mount, mount.fs.root, path)
+                    continue
+                whole = path not in self._above
+            if whole:
+                while names and names[-1] != b"..":
+                    run.append(names.pop())
+                path = here.path + tuple(run)
+            node = base.mount.fs.walk(base.node, run)
+            if node is None:  # a symlink on the way: find it, and take the rest of the run again
+                node, length = self._to_symlink(base, run)
+                names.extend(reversed(run[length:]))
+                run = run[:length]
+                path = base.path + tuple(run)
+            here = Location(base.mount, node, path)
+            if (names or follow) and node.is_symlink:
+                links += 1
+                if links > _LINKS_MAX:
+                    raise error(errno.ELOOP)
+                jump = base.mount.fs.follow(node)
+                if jump is not None:
+                    if isinstance(jump, OpenFile):
+                        jump = self.reach(jump)
+                    if isinstance(jump, OpenFile):
+                        if names or directory:
+                            raise error(errno.ENOTDIR)
+                        return jump
+                    here = jump
+                    continue
+                target = base.mount.fs.readlink(node)
+                if not target:
+                    raise error(errno.ENOENT)
+                steps = [step for step in target.split(b"/") if step and step != b"."]
+                if target[0] == 47:
+                    here = context.root
+                else:
+                    steps = run[:-1] + steps
+                    here = base
+                names.extend(reversed(steps))
+        if directory:
+            self._check_directory(here.node)
+        return here
+
+    def _to_symlink(self, base: Location, run: list[bytes]) -> tuple[Node, int]:
+        node = base.node
+        for position, name in enumerate(run):
+            node = base.mount.fs.lookup(node, name)
+            if node.is_symlink:
+                return node, position + 1
+        return node, len(run)  # it was replaced meanwhile: all names are plain now
+
+    def _up(self, context: FsContext, here: Location) -> Location:
+        self._check_directory(here.node)
+        path = here.current_path()
+        if not path or path == context.root.path:
+            return here
+        return self.at(path[:-1])
+
+    @staticmethod
+    def _check_directory(node: Node) -> None:
+        if not node.is_dir:
+            raise error(errno.ENOTDIR)
+
+    def reach(self, target: OpenFile):
+        """The location of an open descriptor that lies in the sandbox's tree, else itself."""
+        host_path = os.readlink(b"/proc/self/fd/%d" % target.fd)
+        location = self.locate(target.fd, host_path)
+        return target if location is None else location
+
+    def locate(self, fd: int, host_path: bytes) -> Location | None:
+        """Which object of the tree a host descriptor is, by the mount it lies on.
+
+        Where several mounts show the same host directory, a read-only one is taken first: the guest
+        may have reached the descriptor through that one.  The location keeps a copy of `fd`.
+        """
+        best: tuple[int, bool, Mount, Path] | None = None
+        for mount in self.mounts.values():
+            try:
+                names = mount.fs.components(host_path)
+            except OSError:
+                continue
+            rank = (-len(names), mount.read_only)
+            if best is None or rank > best[:2]:
+                best = (*rank, mount, names)
+        if best is None:
+            return None
+        mount, names = best[2:]
+        return Location(mount, mount.fs.adopt(fd, names), mount.path + names)
+
+    def parent(self, context: FsContext, start: Location, path: bytes) -> Parent:
+        """The directory of the last name of `path`, for the calls that make, remove or rename it.
+
+        The name is empty for the root, and may be ``.`` or ``..``; each call has an errno of its own
+        for those.
+        """
+        if not path:
+            raise error(errno.ENOENT)
+        if len(path) >= PATH_MAX:
+            raise error(errno.ENAMETOOLONG)
+        stripped = path.rstrip(b"/")
+        head, _, name = stripped.rpartition(b"/")
+        here = context.root if path[0] == 47 else start
+        names = [step for step in head.split(b"/") if step and step != b"."]
+        names.reverse()
+        directory = self._walk(context, here, names, True, True)
+        return Parent(directory, name, len(stripped) < len(path))
+
+    def plain_run(self, context: FsContext, start: Location, path: bytes):
+        """(start, names) where `path` is one run of plain names on one mount, else None."""
+        if not path or len(path) >= PATH_MAX or path.endswith((b"/", b"/.")):
+            return None
+        here = context.root if path[0] == 47 else start
+        names = [name for name in path.split(b"/") if name and name != b"."]
+        if not names or b".." in names:
+            return None
+        if here.path in self._above:
+            first = here.path + (names[0],)
+            if first in self.mounts or first in self._above:
+                return None
+        return here, names

@@ -1,7 +1,7 @@
 /*
  * One system call, or one small group of them, many times over, timed from inside.
  *
- *     calls ROW COUNT FILE     prints nanoseconds for one round of ROW, averaged over COUNT rounds
+ *     calls ROW COUNT FILE     prints nanoseconds for one round of ROW, measured over COUNT rounds
  *     calls exit               ends at once: what fork+exec+wait runs
  *
  * There is no C library in here: what is measured is the call that the row is named after and nothing that a
@@ -15,6 +15,8 @@
 #ifndef GATE
 #define GATE "syscall"
 #endif
+
+#define BATCHES 16 /* a figure is the median of this many, so that a moment taken by someone else is not in it */
 
 static char *self, *file;
 static int fd, there[2], back[2];
@@ -246,13 +248,35 @@ static const struct {
     {"fork+exec+wait", nothing, fork_exec_wait_once, nothing},
 };
 
-/* Two calls of this stand around a whole measurement, so it need not be the vDSO's quick one. */
+/* Two calls of this stand around many rounds of a row, so it need not be the vDSO's quick one. */
 static unsigned long now(void)
 {
     struct timespec time;
 
     must("clock_gettime", CALL2(__NR_clock_gettime, CLOCK_MONOTONIC, &time));
     return time.tv_sec * 1000000000ul + time.tv_nsec;
+}
+
+static void insert(unsigned long *sorted, long length, unsigned long value)
+{
+    for (; length > 0 && sorted[length - 1] > value; length--)
+        sorted[length] = sorted[length - 1];
+    sorted[length] = value;
+}
+
+/* Nanoseconds that `each` rounds took in the median of the batches. */
+static unsigned long measure(void (*once)(void), long batches, long each)
+{
+    unsigned long sorted[BATCHES], start;
+    long batch, i;
+
+    for (batch = 0; batch < batches; batch++) {
+        start = now();
+        for (i = 0; i < each; i++)
+            once();
+        insert(sorted, batch, now() - start);
+    }
+    return sorted[batches / 2];
 }
 
 static void print(unsigned long nanoseconds, unsigned long count)
@@ -268,15 +292,15 @@ static void print(unsigned long nanoseconds, unsigned long count)
 
 __attribute__((used)) static _Noreturn void begin(long *stack)
 {
-    long argc = stack[0], count, i;
+    long argc = stack[0], count, batches, i;
     char **argv = (char **)(stack + 1);
-    unsigned long start;
     unsigned int row;
 
     if (argc > 1 && same(argv[1], "exit"))
         leave(0);
     if (argc != 4 || (count = number(argv[2])) < 1)
         fail("usage: calls ROW COUNT FILE", 0);
+    batches = count < BATCHES ? count : BATCHES;
     self = argv[0];
     file = argv[3];
     for (row = 0; row < sizeof rows / sizeof *rows; row++)
@@ -284,10 +308,7 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
             rows[row].before();
             for (i = 0; i <= count / 10; i++) /* warm caches, and sites that a runner rewrites when first used */
                 rows[row].once();
-            start = now();
-            for (i = 0; i < count; i++)
-                rows[row].once();
-            print(now() - start, count);
+            print(measure(rows[row].once, batches, count / batches), count / batches);
             rows[row].after();
             leave(0);
         }

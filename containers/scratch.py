@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import signal
-import tempfile
 
 _PREFIX = "int80-"
 
@@ -34,6 +32,8 @@ class Scratch:
         return os.fsencode(path)
 
     def _begin(self) -> None:
+        import tempfile
+
         place = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else tempfile.gettempdir()
         _sweep(place)
         self._base = tempfile.mkdtemp(prefix=_PREFIX, dir=place)
@@ -55,6 +55,8 @@ class Scratch:
 
 
 def _janitor(base: str) -> tuple[int, int]:
+    import shutil  # before the fork: the janitor must not read files any more
+
     read, write = os.pipe()
     pid = os.fork()
     if pid:
@@ -74,6 +76,8 @@ def _janitor(base: str) -> tuple[int, int]:
 
 def _sweep(place: str) -> None:
     """Remove what a killed supervisor and a killed janitor left: a directory of ours without its lock."""
+    import shutil
+
     for name in os.listdir(place):
         path = os.path.join(place, name)
         if not name.startswith(_PREFIX):

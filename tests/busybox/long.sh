@@ -310,10 +310,10 @@ deep() { [ "$1" = 0 ] && echo bottom && return; (deep $(($1 - 1))); }; deep 30
 echo 'n=$1; [ $n = 0 ] && exit 9; sh ./down $((n - 1))' >down; sh down 20; echo $?
 
 section process lists
-sleep 100 & p=$!
+sleep 100 & p=$!; until [ "$(cat /proc/$p/comm)" = sleep ]; do :; done
 ps -o pid,comm | awk -v p=$p '$1 == p { print $2 }'; ps -o pid,ppid | awk -v p=$p -v me=$$ '$1 == p && $2 == me { print "my child" }'
 ps -o pid,args | awk -v p=$p '$1 == p { $1 = ""; print }'; ps | head -n 1 | awk '{ print $1 }'; test -d /proc/$p && echo "in /proc"
-top -b -n 1 | awk -v p=$p '/PID/ { print } $1 == p { print "in top" }' | sed 's/ *$//'
+top -b -n 1 | awk -v p=$p '$1 == "PID" { print } $1 == p { print "in top" }' | sed 's/ *$//'
 awk -v me=$$ '{ print $2, ($4 == me) }' /proc/$p/stat; tr '\0' ' ' </proc/$p/cmdline; echo; readlink /proc/$p/cwd | hide
 kill $p; wait $p; test -d /proc/$p || echo "gone from /proc"
 setsid sh -c 'test "$(cut -d " " -f 6 /proc/$$/stat)" = $$ && echo "a session of its own"'

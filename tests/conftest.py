@@ -1,0 +1,119 @@
+"""What the tests share: the command, a busybox root, and C guests built by the suite."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+GUESTS = REPO / "tests/guests/c"
+sys.path.insert(0, str(REPO))
+
+
+@pytest.fixture(scope="session")
+def int80() -> list[str]:
+    """The command, as a list to put in front of arguments."""
+    return [sys.executable, str(REPO / "runner.py")]
+
+
+@pytest.fixture(scope="session")
+def busybox() -> Path:
+    """A static busybox: the host's, or Debian's fetched by the suite's own script."""
+    host = shutil.which("busybox")
+    if host is not None and b"statically" in subprocess.run(["file", "-L", host], capture_output=True).stdout:
+        return Path(host)
+    sys.path.insert(0, str(REPO / "tests/guests"))
+    import build_busybox
+
+    return build_busybox.stock(build_busybox.default_cache())
+
+
+def make_root(place: Path, busybox: Path) -> Path:
+    """A root directory with busybox under all its names."""
+    for name in ("bin", "tmp", "etc"):
+        (place / name).mkdir(parents=True)
+    (place / "tmp").chmod(0o1777)
+    (place / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    (place / "etc/group").write_text("root:x:0:\n")
+    shutil.copyfile(busybox, place / "bin/busybox")
+    (place / "bin/busybox").chmod(0o755)
+    listed = subprocess.run([shutil.which("busybox") or busybox, "--list"], capture_output=True, text=True, check=True)
+    for applet in listed.stdout.split():
+        if applet != "busybox":
+            (place / "bin" / applet).symlink_to("busybox")
+    return place
+
+
+@pytest.fixture
+def root(tmp_path: Path, busybox: Path) -> Path:
+    """A fresh root for one test."""
+    return make_root(tmp_path / "root", busybox)
+
+
+@pytest.fixture(scope="session")
+def guest(tmp_path_factory):
+    """Build tests/guests/c/NAME.c statically; `guest("NAME", gate="int80")` defines GATE_INT80."""
+    place = tmp_path_factory.mktemp("guests")
+    built: dict[tuple[str, str], Path] = {}
+
+    def build(name: str, gate: str = "syscall", flags: tuple[str, ...] = ()) -> Path:
+        key = (name, gate)
+        if key not in built:
+            target = place / f"{name}-{gate}"
+            command = ["gcc", "-O2", "-static", "-w", "-pthread", *flags, "-o", str(target), str(GUESTS / f"{name}.c")]
+            if gate == "int80":
+                command.insert(1, "-DGATE_INT80")
+            subprocess.run(command, check=True, capture_output=True, text=True)
+            built[key] = target
+        return built[key]
+
+    return build
+
+
+class Run:
+    """Runs commands in one root and gives what they did."""
+
+    def __init__(self, command: list[str], root: Path) -> None:
+        self._command = command
+        self.root = root
+
+    def __call__(self, *words: str, options: tuple[str, ...] = (), stdin: bytes = b"", timeout: float = 60):
+        """`int80 run OPTIONS --rootfs ROOT -- WORDS`; a CompletedProcess with bytes."""
+        command = [*self._command, "run", "--rootfs", str(self.root), *options, "--", *words]
+        return subprocess.run(command, input=stdin, capture_output=True, timeout=timeout)
+
+    def sh(self, script: str, **more):
+        """Run a busybox shell script; its standard output as text, after checking that nothing was said on stderr."""
+        done = self("sh", "-c", script, **more)
+        assert done.stderr == b"", done.stderr.decode()
+        return done.stdout.decode()
+
+    def put(self, program: Path, name: str | None = None) -> str:
+        """Copy a program into the root; its guest path."""
+        target = self.root / "bin" / (name or program.name)
+        shutil.copyfile(program, target)
+        target.chmod(0o755)
+        return f"/bin/{target.name}"
+
+
+@pytest.fixture
+def run(int80: list[str], root: Path) -> Run:
+    return Run(int80, root)
+
+
+def pids_with(marker: str) -> list[int]:
+    """Processes of this machine whose command line holds `marker`."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid():
+            try:
+                if marker.encode() in Path(f"/proc/{name}/cmdline").read_bytes():
+                    found.append(int(name))
+            except OSError:
+                continue
+    return found

@@ -71,7 +71,7 @@ class Figures:
         upper, lower = self.get(row, runner), self.get(to_row or row, to)
         if not upper or not lower:
             return None
-        return statistics.median(a / b for a, b in zip(upper, lower))
+        return statistics.median(a / b for a, b in zip(upper, lower, strict=True))
 
 
 def launch(command: Sequence[str], patience: float = _PATIENCE) -> Launch:

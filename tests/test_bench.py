@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-_REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(_REPOSITORY))
+from bench import measure, report, runners, scratch
 
-from bench import measure, report, runners, scratch  # noqa: E402
+_REPOSITORY = Path(__file__).resolve().parent.parent
 
 pytestmark = pytest.mark.skipif(not (shutil.which("gcc") or shutil.which("cc")), reason="no C compiler")
 

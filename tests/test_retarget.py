@@ -106,6 +106,11 @@ def test_a_pair_that_two_instructions_share_is_left_alone():
     assert turned(data) == [len(data) - 2]
 
 
+def test_a_pair_that_a_jump_cuts_in_two_is_left_alone():
+    data = elf(bytes.fromhex("eb01 0f 0500000000") + EXIT_CODE)  # jmp 1f; .byte 15; 1: add eax, 0
+    assert turned(data) == [len(data) - 2]
+
+
 def test_a_prefix_before_syscall_stays():
     data = elf(bytes.fromhex("b83c000000 480f05"))
     assert retarget(data)[0].endswith(b"\x48" + INT80)
@@ -122,14 +127,15 @@ def test_code_that_only_a_pointer_reaches_is_found():
 
 
 def test_the_number_of_an_unreached_call_may_be_loaded_in_any_way():
-    for load in ("4889f8", "6a0f58", "b00f", "31c0"):
-        data = elf(EXIT_CODE + bytes.fromhex(load) + SYSCALL + b"\xc3")
-        assert turned(data) == pairs(data), load
+    for load in ("4889f8", "6a0f58", "b00f", "31c0", "31c0 48"):
+        for end in ("c3", "f4"):
+            data = elf(EXIT_CODE + bytes.fromhex(load) + SYSCALL + bytes.fromhex(end))
+            assert turned(data) == pairs(data), load
 
 
 @pytest.mark.parametrize(
     "data_",
-    ["0f05", "410f05", "06060f05", "b80100000006 0f05", "ecb801000000 0f05", "b801000000 0f05 06"],
+    ["0f05", "410f05", "06060f05", "06b801000000 0f05", "b80100000006 0f05", "ecb801000000 0f05", "b801000000 0f05 06"],
 )
 def test_unreached_bytes_that_may_be_data_are_refused_with_their_address(data_):
     data = elf(EXIT_CODE + bytes.fromhex(data_))
@@ -170,23 +176,26 @@ def test_data_among_the_code_is_known_by_its_symbol(link):
     assert len(turned(link(source.format(".type table, @object; .size table, 2;")))) == 1
 
 
-@needs_gcc
-def test_data_behind_an_exit_is_not_taken_for_code(link):
-    source = start(EXIT + ".byte 0x0f, 0x05; .type x, @object; .set x, . - 2; .size x, 2")
-    assert len(turned(link(source))) == 1
+@pytest.mark.parametrize("end", ["b83c000000 31ff 0f05", "48c7c0e7000000 0f05", "6a3c58 0f05", "7400 f4"])
+def test_what_lies_behind_a_program_s_end_is_not_taken_for_code(end):
+    with pytest.raises(RetargetError, match="may be"):
+        retarget(elf(bytes.fromhex(end) + SYSCALL))
 
 
 @needs_gcc
-def test_function_symbols_are_starts(link):
-    # Nothing calls f, and no number is loaded in it.
-    source = start(EXIT) + "; .byte 0xe8; .type f, @function; f: syscall; ret"
-    assert len(turned(link(source))) == 2
+@pytest.mark.parametrize(
+    "function", [".type f, @function; f: syscall; ret", "f: .cfi_startproc; syscall; ret; .cfi_endproc"]
+)
+def test_functions_start_where_a_symbol_or_an_unwind_entry_says(link, function):
+    # Nothing calls f, no number is loaded in it, and the byte before it makes a sweep miss it.
+    assert len(turned(link(start(f"{EXIT} .byte 0xe8; {function}")))) == 2
 
 
 @needs_gcc
-def test_a_function_that_ends_in_a_call_does_not_run_on(link):
+@pytest.mark.parametrize("call", ["call end", "call *%rax"])
+def test_a_function_that_ends_in_a_call_does_not_run_on(link, call):
     # A compiler puts nothing behind a call that does not return: what follows may be data.
-    source = start(f"call f; {EXIT}") + "f: .cfi_startproc; call end; .cfi_endproc; .byte 0x0f, 0x05; end: hlt"
+    source = start(f"call f; {EXIT}") + f"f: .cfi_startproc; {call}; .cfi_endproc; .byte 0x0f, 0x05; end: hlt"
     with pytest.raises(RetargetError, match="may be"):
         retarget(link(source))
 

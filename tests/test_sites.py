@@ -165,6 +165,11 @@ def test_a_callee_that_pops_its_return_address_ends_the_call():
     assert not judge(f"int 0x80; call on; on: pop rax; mov rdx, rcx; {BOTH_DIE}")
 
 
+@pytest.mark.parametrize("jump", ["push rbx; ret", "pop rax; push rbx; ret", "mov [rsp], rbx; ret"])
+def test_a_callee_that_returns_elsewhere_proves_nothing(jump):
+    assert not judge(f"int 0x80; call f; {BOTH_DIE} f: {jump}")
+
+
 def test_an_argument_that_a_variadic_callee_only_saves_keeps_the_trap():
     assert not judge(
         f"int 0x80; call f; {BOTH_DIE}"
@@ -253,6 +258,12 @@ def test_the_caller_of_the_caller_is_looked_at():
     assert not judge(source.format("mov rax, rcx"), "caller", 0, "grandcaller")
 
 
+def test_a_callee_that_drops_its_arguments_is_followed():
+    source = "int 0x80; ret 16; caller: ret; grandcaller: {}; mov r11d, 1; ret"
+    assert judge(source.format("mov ecx, 1"), "caller", 0, 0, "grandcaller")
+    assert not judge(source.format("mov rax, rcx"), "caller", 0, 0, "grandcaller")
+
+
 def test_far_frames_are_left_to_the_abi():
     source = "int 0x80; one: two: three: ret; nop; four: mov rax, rcx; ret"
     assert not judge(source, "one", "two", "four")
@@ -303,7 +314,7 @@ def test_the_stack_protector_s_failure_path_is_not_followed(branch):
 
 
 def test_an_address_that_holds_no_int_0x80_is_not_a_site():
-    guest = Guest(b"\x0f\x05\xc3")
+    guest = Guest(b"\x0f\x05" + assemble(BOTH_DIE)[0])
     assert not rewritable(CODE, WRITE, guest.read, STACK)
 
 
@@ -326,13 +337,15 @@ def test_an_instruction_may_cross_pages():
     assert rewritable(CODE + 0xFF8, WRITE, Guest(code, struct.pack("<Q", CODE)).read, STACK)
 
 
-def test_addresses_at_the_end_of_memory_are_harmless():
-    top = 1 << 64
+@pytest.mark.parametrize("site", [0, (1 << 64) - 256, (1 << 64) - 2])
+def test_addresses_at_the_ends_of_memory_are_harmless(site):
+    code = {site: 0xCD, site + 1: 0x80, site + 2: 0xC3}
 
     def read(address: int, size: int) -> bytes:
-        return (b"\xcd\x80\xc3" + bytes(size))[:size] if address == top - 256 else b""
+        assert 0 <= address <= (1 << 64) - size
+        return bytes(code.get(at, 0) for at in range(address, address + size))
 
-    assert not rewritable(top - 256, WRITE, read, top - 4)
+    assert rewritable(site, EXIT, read, (1 << 64) - 4) in (True, False)
 
 
 @settings(max_examples=150, deadline=None, database=None)

@@ -39,6 +39,7 @@ _NEVER_RETURN = frozenset({15, 60, 231})  # rt_sigreturn, exit, exit_group
 
 _CHUNK = 256  # divides the page size, so that a chunk is readable as a whole or not at all
 _LONGEST = 15  # bytes of one x86 instruction
+_ADDRESSES = 1 << 64  # where addresses wrap around
 
 # The parts of a register that are written apart: bits 0-7, 8-15, and the rest.
 _RCX, _R11 = 0b000111, 0b111000
@@ -55,7 +56,7 @@ def rewritable(address: int, number: int, read: Callable[[int, int], bytes], sta
         return False
     if number in _NEVER_RETURN and _number_loaded(memory, address) == number:
         return True
-    return _Walk(memory, stack_pointer).proves(address + 2)
+    return _Walk(memory, stack_pointer).proves((address + 2) % _ADDRESSES)
 
 
 class _Live(Exception):
@@ -77,7 +78,6 @@ class _Memory:
 
     def fetch(self, address: int, size: int) -> bytes:
         """Up to `size` bytes, which is at most a chunk."""
-        address &= 0xFFFF_FFFF_FFFF_FFFF
         start = address % _CHUNK
         found = self._chunk(address - start)[start : start + size]
         if start + size > _CHUNK and len(found) == _CHUNK - start:
@@ -85,6 +85,7 @@ class _Memory:
         return found
 
     def _chunk(self, address: int) -> bytes:
+        address %= _ADDRESSES
         chunk = self._chunks.get(address)
         if chunk is None:
             chunk = self._chunks[address] = self._read(address, _CHUNK)[:_CHUNK]
@@ -237,8 +238,6 @@ class _Walk:
         code, flow = instruction.code, x86.FlowControl
         if code == x86.Code.INVALID:
             raise _Live
-        if code == x86.Code.SYSCALL:
-            return ()
         moved = self._use_registers(path, instruction)
         if instruction.flow_control in (flow.CALL, flow.INDIRECT_CALL):
             path.live &= ~_R11  # scratch at a call
@@ -323,7 +322,7 @@ class _Walk:
         if not path.calls or path.frame + len(path.calls) < 2:
             return False
         if instruction.code == x86.Code.PUSH_R64:
-            return instruction.op0_register == x86.Register.RCX
+            return True
         if not self._stores(instruction, x86.Register.RCX):
             return False
         wanted = {x86.Register.R8: 8, x86.Register.R9: 16}
@@ -389,12 +388,11 @@ class _Walk:
         """The path after a `ret` that takes `size` bytes off the stack."""
         if path.calls:
             slot, back = path.calls[-1]
+            # None is a slot from before rsp was lost: that the callee found it again is the ABI's word.
             if back is None or slot not in (None, path.offset):
                 raise _Unproven  # to an address that the callee made
             path.calls = path.calls[:-1]
             path.move(size)
-            if slot is None:
-                path.lose()  # the callee restored rsp in a way that was not followed
             return (path.at(back),)
         if not path.anchored:
             return ()  # the caller is not known: the ABI's word stands
@@ -412,4 +410,4 @@ class _Walk:
 
 def _signed(value: int) -> int:
     """A 64-bit value as two's complement."""
-    return value - (1 << 64) if value >> 63 else value
+    return value - _ADDRESSES if value >> 63 else value

@@ -42,6 +42,7 @@ _FORWARDED = frozenset(
 _SYSCALL_STOP = signal.SIGTRAP | 0x80
 _KCMP_FS = 3
 _CARRY = 1
+_USER_CS = 0x33  # 64-bit code
 _EXIT_GROUP = 231
 _RESTARTS = frozenset(-number & U64 for number in (512, 513, 514, 516))  # ERESTART*, never seen by a program
 _SKIPPED = U64  # orig_rax of a call that is not to be made
@@ -239,6 +240,19 @@ class Supervisor:
             self._stopped(task, status >> 8 & 0xFF, status >> 16)
         except ProcessLookupError:
             pass
+        except Exception as bug:
+            self._give_up(task, bug)
+
+    def _give_up(self, task: TracedTask, bug: Exception) -> None:
+        """A bug of ours at a stop: nobody knows what the process would do next, so it ends; the sandbox goes on."""
+        import traceback
+
+        self._report(f"bug at a stop of process {self.tree.guest(task.process.pid)}, which is killed: {bug!r}")
+        self.sandbox.report_bug(traceback.format_exc())
+        try:
+            os.kill(task.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
     def _ended(self, task: TracedTask, status: int) -> None:
         self.tree.forking.discard(task.tid)
@@ -373,20 +387,28 @@ class Supervisor:
     def _gate_stop(self, task: TracedTask, registers) -> None:
         """A 32-bit entry: ours if it came from ``int 0x80`` in 64-bit code, else no call at all."""
         at = registers[RIP] - 2
-        if self.options.force_segv and registers[0 + ptrace.CS] == 0x33:
-            # Play a host that has no such entry: the instruction faults and nothing happened.
-            registers[RAX] = registers[ORIG_RAX]
-            registers[ORIG_RAX] = _SKIPPED
-            registers[RIP] = at
-            ptrace.setregs(task.tid, registers)
-            kernel.raw(234, task.process.pid, task.tid, signal.SIGSEGV)
-            self.resume(task)
+        if self.options.force_segv and registers[ptrace.CS] == _USER_CS:
+            self._play_fault(task, registers, at)
             return
         if not gate.enter(task, registers, at, True, self.options.patch):
             self._report_unsupported(task, -1, "a 32-bit call")
             registers[ORIG_RAX] = _SKIPPED
             registers[RAX] = -_ENOSYS & U64
             ptrace.setregs(task.tid, registers)
+        self.resume(task)
+
+    def _play_fault(self, task: TracedTask, registers, at: int) -> None:
+        """Play a host that has no 32-bit entry: the instruction faults, and nothing has happened."""
+        registers[RAX] = registers[ORIG_RAX]
+        registers[ORIG_RAX] = _SKIPPED
+        registers[RIP] = at
+        ptrace.setregs(task.tid, registers)
+        with open(f"/proc/{task.process.pid}/task/{task.tid}/status", "rb") as status:
+            blocked = next(int(line.split()[1], 16) for line in status if line.startswith(b"SigBlk"))
+        if blocked >> signal.SIGSEGV - 1 & 1:  # a true fault is not held up by that, ours would be
+            self._gate_fault(task)
+            return
+        kernel.raw(234, task.process.pid, task.tid, signal.SIGSEGV)
         self.resume(task)
 
     def _gate_fault(self, task: TracedTask) -> bool:

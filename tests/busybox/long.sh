@@ -23,7 +23,8 @@ section() {
 
 have() { command -v "$1" >/dev/null; }
 hide() { sed "s|$top|TOP|g"; } # for output with paths
-silent() { "$@" 2>/dev/null; }
+show() { cat "$@" | cat; } # cat sends pages, not bytes: what changes the file next would change what was printed
+reap() { wait "$@" 2>/dev/null; } # whether the shell says "Terminated" is a race
 
 
 section pipes
@@ -103,8 +104,8 @@ true & wait $!; echo $?
 wait 999999999; echo "not a child: $?"
 for i in 1 2 3 4 5 6 7 8 9 10; do echo "job $i" >"job$i" & done; wait; cat job? job10
 for i in 1 2 3 4 5 6 7 8 9 10; do for j in 1 2 3 4 5; do echo "$i $j" >>all; done & done; wait; sort -n all | md5sum
-sleep 100 & kill $!; wait $!; echo $?
-sleep 100 & kill -9 $!; wait $!; echo $?
+sleep 100 & kill $!; reap $!; echo $?
+sleep 100 & kill -9 $!; reap $!; echo $?
 sleep 0.05; echo slept
 (sleep 0.02; echo later >later) & wait; cat later
 sh -c '(sleep 0.02; echo orphan >orphan) & exit 0'; while ! test -s orphan; do :; done; cat orphan
@@ -118,12 +119,12 @@ sh -c 'trap "" USR1; sh -c "kill -USR1 \$\$; echo inherited"'; echo $?
 sh -c 'trap "echo one" USR1; trap "echo two" USR2; kill -USR1 $$; kill -USR2 $$; kill -USR1 $$'
 sh -c 'trap "echo x" HUP; trap'
 mkfifo ready
-sh -c 'sleep 100 & trap "kill $!; echo told; exit 9" TERM; echo go >ready; wait' & read -r x <ready; kill $!; wait $!; echo $?
-sh -c 'echo go >ready; while :; do :; done' & read -r x <ready; kill -KILL $!; wait $!; echo $?
-sleep 100 & kill -STOP $!; kill -CONT $!; kill $!; wait $!; echo $?
+sh -c 'sleep 100 & trap "kill $!; echo told; exit 9" TERM; echo go >ready; wait' & read -r x <ready; kill $!; reap $!; echo $?
+sh -c 'echo go >ready; while :; do :; done' & read -r x <ready; kill -KILL $!; reap $!; echo $?
+sleep 100 & kill -STOP $!; kill -CONT $!; kill $!; reap $!; echo $?
 for s in HUP KILL USR1 USR2 PIPE ALRM TERM; do sh -c "kill -$s \$\$" >/dev/null; echo "$s $?"; done
 kill -l | tr '\n' ' ' | cut -c 1-60; kill -l 15; kill -l TERM
-sleep 100 & kill -0 $! && echo alive; kill $!; wait $!; kill -0 $! 2>/dev/null || echo gone
+sleep 100 & kill -0 $! && echo alive; kill $!; reap $!; kill -0 $! 2>/dev/null || echo gone
 kill -0 1000000000 2>/dev/null || echo "no such process"
 (trap 'echo "subshell ends"' EXIT; echo in)
 
@@ -247,7 +248,7 @@ ln -s loop loop; cat loop 2>/dev/null || echo "a loop"; cat dir2/a/x 2>/dev/null
 touch "$(printf '%256s' | tr ' ' n)" 2>/dev/null || echo "name too long"
 touch 'a b' ./-dash "$(printf 'tab\there')" 'ümlaut' .hidden; ls -A -1 | cat -v; rm ./-dash; ls -A -1 | grep -c dash
 cat nosuch; cd nosuch; ls nosuch; mkdir no/such; cp nosuch b; rmdir .hidden; cat .; ln -s x dangling
-printf abc >app; printf def >>app; cat app; echo; truncate -s 2 app; cat app; echo; truncate -s 5 app; od -c app
+printf abc >app; printf def >>app; show app; echo; truncate -s 2 app; show app; echo; truncate -s 5 app; od -c app
 cp -r dir2 dir3; diff -r dir2 dir3 && echo "same trees"; cp -a dir2 dir4; readlink dir4/s
 touch -d '2010-10-10 10:10:10' old; touch new; test new -nt old && test old -ot new && echo newer; touch -r old new; date -u -r new +%F_%T
 cp -p old kept; date -u -r kept +%F_%T; mkdir deep; cd deep; mkdir -p 1/2/3/4/5/6/7/8/9; cd 1/2/3/4/5/6/7/8/9; pwd | hide
@@ -277,7 +278,7 @@ have cpio && find t | sort | cpio -o -H newc 2>/dev/null | cpio -t 2>/dev/null
 section dd
 dd if=/dev/zero of=z bs=1k count=4 2>&1 | grep records; stat -c %s z
 echo 0123456789abcdef >d; dd if=d bs=1 skip=4 count=4 2>/dev/null; echo; dd if=d bs=4 skip=1 count=2 2>/dev/null; echo
-echo XX | dd of=d bs=1 seek=4 count=2 conv=notrunc 2>/dev/null; cat d; echo YY | dd of=d bs=1 seek=2 2>/dev/null; cat d
+echo XX | dd of=d bs=1 seek=4 count=2 conv=notrunc 2>/dev/null; show d; echo YY | dd of=d bs=1 seek=2 2>/dev/null; show d
 dd if=/dev/zero of=sparse bs=1 count=1 seek=1048576 2>/dev/null; stat -c %s sparse; md5sum <sparse
 seq 1000 | dd bs=100 2>/dev/null | md5sum; seq 100000 | dd bs=64k iflag=fullblock count=2 2>/dev/null | wc -c
 
@@ -315,9 +316,9 @@ ps -o pid,comm | awk -v p=$p '$1 == p { print $2 }'; ps -o pid,ppid | awk -v p=$
 ps -o pid,args | awk -v p=$p '$1 == p { $1 = ""; print }'; ps | head -n 1 | awk '{ print $1 }'; test -d /proc/$p && echo "in /proc"
 top -b -n 1 | awk -v p=$p '$1 == "PID" { print } $1 == p { print "in top" }' | sed 's/ *$//'
 awk -v me=$$ '{ print $2, ($4 == me) }' /proc/$p/stat; tr '\0' ' ' </proc/$p/cmdline; echo; readlink /proc/$p/cwd | hide
-kill $p; wait $p; test -d /proc/$p || echo "gone from /proc"
+kill $p; reap $p; test -d /proc/$p || echo "gone from /proc"
 setsid sh -c 'test "$(cut -d " " -f 6 /proc/$$/stat)" = $$ && echo "a session of its own"'
-sleep 100 & before=$(awk '{ print $19 }' /proc/$!/stat); renice -n 3 -p $!; echo $(($(awk '{ print $19 }' /proc/$!/stat) - before)); kill $!; wait $!
+sleep 100 & before=$(awk '{ print $19 }' /proc/$!/stat); renice -n 3 -p $!; echo $(($(awk '{ print $19 }' /proc/$!/stat) - before)); kill $!; reap $!
 have nice && echo $(($(nice -n 5 nice) - $(nice))); have nohup && nohup echo "not hung up" 2>/dev/null
 mount | awk '$3 == "/" { n = 1 } END { print "root is mounted:", n }'; df -P . | awk 'NR == 1 { print $1 } NR == 2 { print NF }'; mkdir d; : >d/f; du -a d | awk '{ print $2 }'
 free | awk 'NR == 1 { print $1, $2, $3 } /Mem/ { print ($2 > 0) }'; head -n 1 /proc/meminfo | cut -d : -f 1; uname -s -m; cut -d ' ' -f 1 /proc/version

@@ -200,13 +200,15 @@ def _check_gate(busybox: Path) -> None:
 # The cache
 
 
+def default_cache() -> Path:
+    """Where results go if nobody says otherwise."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "int80", "guests")
+
+
 def _place(cache: Path | None, name: str) -> Path:
-    if cache is None:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        cache = Path(base, "int80", "guests")
     release = dict(re.findall(r'(?m)^(\w+)="?([^"\n]*)', Path("/etc/os-release").read_text()))
     version = release.get("VERSION_ID") or release.get("VERSION_CODENAME") or "rolling"
-    return Path(cache).resolve() / f"{release.get('ID', 'linux')}-{version}" / name
+    return (cache or default_cache()).resolve() / f"{release.get('ID', 'linux')}-{version}" / name
 
 
 def _built(name: str) -> str:

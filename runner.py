@@ -108,7 +108,7 @@ def _run(arguments: list[str]) -> int:
 
 def _user(parser: _Parser, text: str) -> tuple[int, int]:
     uid, colon, gid = text.partition(":")
-    if not uid.isdecimal() or colon and not gid.isdecimal() or int(uid) >= 2**32 - 1 or int(gid or 0) >= 2**32 - 1:
+    if not uid.isdecimal() or (colon and not gid.isdecimal()) or int(uid) >= 2**32 - 1 or int(gid or 0) >= 2**32 - 1:
         parser.error(f"--user {text}: give numbers, as in 1000 or 1000:1000")
     return int(uid), int(gid or 0)
 

@@ -21,9 +21,11 @@ for _number, _name in (
 ):  # fmt: skip
     linux.native(_number, _name)
 
-for _number, _name in ((206, "io_setup"), (207, "io_destroy"), (208, "io_getevents"), (209, "io_submit"),
-                       (210, "io_cancel"), (333, "io_pgetevents")):  # fmt: skip
-    linux.refuse(_number, _name, Kind.ENOSYS, "absent: kernel-side asynchronous I/O")
+for _number, _name in (
+    (206, "io_setup"), (207, "io_destroy"), (208, "io_getevents"), (209, "io_submit"), (210, "io_cancel"),
+    (333, "io_pgetevents"),
+):  # fmt: skip
+    linux.native(_number, _name)
 for _number, _name in ((425, "io_uring_setup"), (426, "io_uring_enter"), (427, "io_uring_register")):
     linux.refuse(_number, _name, Kind.ENOSYS, "absent: its calls would pass by the tables")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 
-from abi.dispatch import AT_FDCWD, OK, Call, Return
+from abi.dispatch import AT_FDCWD, OK, Call, Return, Support
 from abi.errors import Kind, SysError
 from abi.files import descriptor_location
 from abi.linux import linux
@@ -133,9 +133,10 @@ def umask(call: Call):
     return Return(former)
 
 
-linux.refuse(155, "pivot_root", Kind.EPERM, "mounts are fixed when the sandbox starts")
-linux.refuse(165, "mount", Kind.EPERM, "mounts are fixed when the sandbox starts")
-linux.refuse(166, "umount2", Kind.EPERM, "mounts are fixed when the sandbox starts")
+_MOUNTS = "as without the capability: mounts are fixed when the sandbox starts"
+linux.refuse(155, "pivot_root", Kind.EPERM, _MOUNTS, Support.PARTIAL)
+linux.refuse(165, "mount", Kind.EPERM, _MOUNTS, Support.PARTIAL)
+linux.refuse(166, "umount2", Kind.EPERM, _MOUNTS, Support.PARTIAL)
 for _number, _name in (
     (428, "open_tree"), (429, "move_mount"), (430, "fsopen"), (431, "fsconfig"), (432, "fsmount"),
     (433, "fspick"), (442, "mount_setattr"), (457, "statmount"), (458, "listmount"),

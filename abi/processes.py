@@ -76,8 +76,24 @@ def clone3(call: Call):
     return Native({0: flags | exit_signal, 1: top, 2: parent_tid, 3: child_tid, 4: tls}, number=56)
 
 
-linux.refuse(272, "unshare", Kind.EPERM, "namespaces are the sandbox's; FS and FILES cannot be unshared yet")
-linux.refuse(308, "setns", Kind.EPERM, "namespaces are the sandbox's")
+_UNSHARE_KNOWN = _CLONE_NEW | 0x80 | 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000
+_CLONE_FS, _CLONE_FILES, _CLONE_SYSVSEM = 0x200, 0x400, 0x40000
+
+
+@linux.answer(272, "unshare", "CLONE_FS, CLONE_SYSVSEM; namespaces and CLONE_FILES of threads are EPERM", Support.PARTIAL)
+def unshare(call: Call):
+    flags = call.args[0]
+    if flags & ~_UNSHARE_KNOWN:
+        raise SysError(Kind.EINVAL)
+    threads = len(call.process.tasks) > 1
+    if flags & ~(_CLONE_FS | _CLONE_FILES | _CLONE_SYSVSEM) or (threads and flags & (_CLONE_FS | _CLONE_FILES)):
+        raise SysError(Kind.EPERM)
+    if flags & _CLONE_FS:
+        call.process.fs = call.process.fs.copy()
+    return OK
+
+
+linux.refuse(308, "setns", Kind.EPERM, "as without the capability: namespaces are the sandbox's", Support.PARTIAL)
 
 
 # -- running ----------------------------------------------------------------------------------------
@@ -263,9 +279,14 @@ for _number, _name in (
     linux.native(_number, _name)
 
 linux.refuse(101, "ptrace", Kind.EPERM, "the tasks have a tracer already")
-linux.refuse(317, "seccomp", Kind.EINVAL, "as on a kernel without it; a guest's own filters come later")
+linux.native(
+    317,
+    "seccomp",
+    "a guest's filter acts on top of the sandbox's; its RET_TRACE is ENOSYS, and a listener of its own EBUSY",
+    Support.PARTIAL,
+)
 for _number, _name in ((172, "iopl"), (173, "ioperm")):
-    linux.refuse(_number, _name, Kind.EPERM, "no input and output ports")
+    linux.refuse(_number, _name, Kind.EPERM, "as without the capability: no input and output ports", Support.PARTIAL)
 
 
 # -- prctl ------------------------------------------------------------------------------------------
@@ -273,7 +294,7 @@ for _number, _name in ((172, "iopl"), (173, "ioperm")):
 _PRCTL_NATIVE = (
     1, 2,  # PDEATHSIG
     9, 10, 11, 12, 19, 20,  # FPEMU, FPEXC, ENDIAN: EINVAL on x86
-    13, 14, 25, 26, 29, 30, 36, 37, 40,  # TIMING, TSC, TIMERSLACK, CHILD_SUBREAPER, TID_ADDRESS
+    13, 14, 22, 25, 26, 29, 30, 36, 37, 40,  # TIMING, SECCOMP, TSC, TIMERSLACK, CHILD_SUBREAPER, TID_ADDRESS
     41, 42, 52, 53, 65, 66, 0x53564D41,  # THP_DISABLE, SPECULATION_CTRL, MDWE, VMA names
 )  # fmt: skip
 _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_GET_KEEPCAPS, _PR_SET_KEEPCAPS = 3, 4, 7, 8
@@ -285,7 +306,7 @@ _PR_CAP_AMBIENT = 47
 @linux.answer(
     157,
     "prctl",
-    "dumpable, names and capabilities are the sandbox's own; PR_SET_MM, PR_SET_SECCOMP, syscall dispatch are EINVAL",
+    "dumpable, names and capabilities are the sandbox's own; PR_SET_MM and syscall user dispatch are EINVAL",
     Support.PARTIAL,
     when=[When(0, _PRCTL_NATIVE, Plane.NATIVE)],
 )

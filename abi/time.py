@@ -22,5 +22,5 @@ linux.native(
 )
 linux.native(159, "adjtimex", "reads only: the guest has no right to set the clock", Support.PARTIAL)
 linux.native(305, "clock_adjtime", "reads only: the guest has no right to set the clock", Support.PARTIAL)
-linux.refuse(164, "settimeofday", Kind.EPERM, "the clock is the host's")
-linux.refuse(227, "clock_settime", Kind.EPERM, "the clock is the host's")
+linux.refuse(164, "settimeofday", Kind.EPERM, "as without the capability: the clock is the host's", Support.PARTIAL)
+linux.refuse(227, "clock_settime", Kind.EPERM, "as without the capability: the clock is the host's", Support.PARTIAL)

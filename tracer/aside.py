@@ -30,7 +30,7 @@ _STOPPING, _SLEEPING, _RETURNING = range(3)
 class Parked:
     """One call under way: its task, the registers to give back, and the worker's result when there is one."""
 
-    __slots__ = ("_asides", "_state", "_saved", "arguments", "called_off", "collected", "number", "result", "task", "thread")
+    __slots__ = ("_asides", "_saved", "_state", "arguments", "called_off", "collected", "number", "result", "task", "thread")
 
     def __init__(self, asides: Asides, task, number: int, arguments: tuple[int, ...]) -> None:
         self._asides = asides

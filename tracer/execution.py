@@ -17,7 +17,7 @@ from abi.errors import Kind, SysError
 from procs.execution import ExecPlan
 from vfs.namespace import Location
 
-_AT_EXECFN, _AT_SYSINFO_EHDR = 31, 33
+_AT_ENTRY, _AT_EXECFN, _AT_SYSINFO_EHDR = 9, 31, 33
 _RED_ZONE = 128
 _SCRATCH = 64  # bytes behind the name at the top of every stack: room for the next image's path
 _ARGUMENTS_MAX = 1 << 18  # pointers; more than the kernel's own limit on their strings lets through
@@ -29,23 +29,29 @@ class Image:
     """What is known of a process's present program image.
 
     `vdso_call` is the address of a ``syscall`` instruction in the vDSO (0: none); `scratch` that of writable bytes
-    nobody uses; `kept` the int 0x80 sites that must keep their trap; `patched` those rewritten.
+    nobody uses; `entry` the program's entry point; `program` tells its file from others (None: a copy);
+    `kept` counts the verdicts on int 0x80 sites that must keep their trap; `patched` are those rewritten;
+    `sites` the offsets from `entry` of those safe in every run of the file, shared by all its images.
     """
 
-    __slots__ = ("kept", "patched", "scratch", "scratch_size", "vdso_call")
+    __slots__ = ("entry", "kept", "patched", "program", "scratch", "scratch_size", "sites", "vdso_call")
 
     def __init__(self) -> None:
         self.vdso_call = 0
         self.scratch = 0
         self.scratch_size = 0
-        self.kept: set[int] = set()
+        self.entry = 0
+        self.program: tuple[int, int, int, int] | None = None
+        self.kept: dict[int, int] = {}
         self.patched: set[int] = set()
+        self.sites: set[int] = set()
 
     def copy(self) -> Image:
         """The image of a forked child, which goes its own way from here."""
         new = Image()
         new.vdso_call, new.scratch, new.scratch_size = self.vdso_call, self.scratch, self.scratch_size
-        new.kept, new.patched = set(self.kept), set(self.patched)
+        new.entry, new.program, new.sites = self.entry, self.program, self.sites
+        new.kept, new.patched = dict(self.kept), set(self.patched)
         return new
 
 
@@ -59,6 +65,7 @@ class Programs:
         self.directory = directory
         self._vdso_offset: int | None = None
         self._copies: dict[tuple, int] = {}
+        self._sites: dict[tuple, set[int]] = {}
 
     # -- before -------------------------------------------------------------------------------
 
@@ -186,6 +193,11 @@ class Programs:
                 image.scratch, image.scratch_size = value + used, room - used
             elif kind == _AT_SYSINFO_EHDR:
                 image.vdso_call = self._vdso_call(memory, value)
+            elif kind == _AT_ENTRY:
+                image.entry = value
+        st = plan.stat
+        image.program = (st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns)
+        image.sites = self._sites.setdefault(image.program, set())
         return image
 
     def _vdso_call(self, memory, base: int) -> int:

@@ -13,7 +13,7 @@ from vfs import kernel
 class GuestFiles:
     """The descriptor table of one process, seen through its pidfd."""
 
-    __slots__ = ("pid", "_pidfd")
+    __slots__ = ("_pidfd", "pid")
 
     def __init__(self, pid: int) -> None:
         self.pid = pid

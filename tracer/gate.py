@@ -11,12 +11,13 @@ from __future__ import annotations
 from tracer import ptrace
 from tracer.memory import Text
 from tracer.ptrace import CS, ORIG_RAX, R11, RAX, RCX, RIP, RSP, U64
+from tracer.sites import INT80, SYSCALL
 
 _USER_CS = 0x33  # 64-bit code
-_INT80, _SYSCALL = b"\xcd\x80", b"\x0f\x05"
+INSTRUCTION = len(INT80)  # bytes, of either instruction
 _INT3 = b"\xcc"
-_INSTRUCTION = 2  # bytes, of either
 _ENOSYS = -38 & U64
+_TRIES = 3  # how often a site is judged: the verdict hangs on its caller, and the next one may do
 
 
 class Trap:
@@ -37,7 +38,7 @@ class Trap:
 
 def is_gate(registers, read, at: int) -> bool:
     """Whether 64-bit code stands at an ``int 0x80`` at address `at`; `read` reads its memory."""
-    return registers[CS] == _USER_CS and read(at, _INSTRUCTION) == _INT80
+    return registers[CS] == _USER_CS and read(at, INSTRUCTION) == INT80
 
 
 def enter(task, registers, at: int, in_call: bool, patch: bool) -> bool:
@@ -51,18 +52,19 @@ def enter(task, registers, at: int, in_call: bool, patch: bool) -> bool:
     image = task.process.image
     text = Text(task.tid)
     try:
-        found = text.read(at, _INSTRUCTION)
-        if found == _SYSCALL and at in image.patched:
+        found = text.read(at, INSTRUCTION)
+        if found == SYSCALL and at in image.patched:
             rewritten = True  # another thread's stop did it a moment ago
-        elif found != _INT80:
+        elif found != INT80:
             return False
         else:
             number = registers[ORIG_RAX] if in_call else registers[RAX]
-            rewritten = patch and at not in image.kept and _rewrite(task, text, at, number & 0xFFFFFFFF, registers[RSP])
+            tries = image.kept.get(at, 0)
+            rewritten = patch and tries < _TRIES and _rewrite(task, text, at, number & 0xFFFFFFFF, registers[RSP])
             if rewritten:
                 image.patched.add(at)
             else:
-                image.kept.add(at)
+                image.kept[at] = tries + 1
     finally:
         text.close()
     if in_call:
@@ -71,11 +73,11 @@ def enter(task, registers, at: int, in_call: bool, patch: bool) -> bool:
     if rewritten:
         registers[RIP] = at
     elif image.vdso_call:
-        task.trap = Trap(at + _INSTRUCTION, registers[RAX], registers[RCX], registers[R11])
+        task.trap = Trap(at + INSTRUCTION, registers[RAX], registers[RCX], registers[R11])
         registers[RIP] = image.vdso_call
     else:  # no vDSO, so nowhere to make the call from
         registers[RAX] = _ENOSYS
-        registers[RIP] = at + _INSTRUCTION
+        registers[RIP] = at + INSTRUCTION
     ptrace.setregs(task.tid, registers)
     return True
 
@@ -84,25 +86,44 @@ def _rewrite(task, text: Text, at: int, number: int, stack_pointer: int) -> bool
     """Turn the site into ``syscall`` if rcx and r11 are dead there and the page is the process's alone."""
     from tracer.sites import rewritable
 
-    if not _private(task.process.pid, at) or not rewritable(at, number, text.read, stack_pointer):
+    image = task.process.image
+    inode = _private(task.process.pid, at)
+    if inode is None or not rewritable(at, number, text.read, stack_pointer):
         return False
+    if image.program is not None and inode == image.program[1]:
+        image.sites.add(at - image.entry)
     if len(task.process.tasks) == 1:
-        return text.write(at, _SYSCALL)
-    # Others may be executing these very bytes: one byte at a time, behind a breakpoint that `breakpoint`
-    # below sends back once the new instruction is whole.
-    task.process.image.patched.add(at)
-    return text.write(at, _INT3) and text.write(at + 1, _SYSCALL[1:]) and text.write(at, _SYSCALL[:1])
+        return text.write(at, SYSCALL)
+    # Others may be executing these very bytes: one byte at a time, behind a breakpoint that `breakpoint_of_ours`
+    # sends back once the new instruction is whole.
+    image.patched.add(at)
+    return text.write(at, _INT3) and text.write(at + 1, SYSCALL[1:]) and text.write(at, SYSCALL[:1])
 
 
-def _private(pid: int, address: int) -> bool:
-    """Whether the mapping is private: writing to a shared one would change the file, or other processes."""
+def rewrite_known(tid: int, image) -> None:
+    """At exec: rewrite the sites that an earlier run of the same file has shown to be safe."""
+    text = Text(tid)
+    try:
+        for offset in image.sites:
+            at = image.entry + offset
+            if text.read(at, INSTRUCTION) == INT80 and text.write(at, SYSCALL):
+                image.patched.add(at)
+    finally:
+        text.close()
+
+
+def _private(pid: int, address: int) -> int | None:
+    """The inode (0: no file) of the mapping at `address` if it is private, else None.
+
+    Writing to a shared one would change the file, or other processes.
+    """
     with open(b"/proc/%d/maps" % pid, "rb") as maps:
         for line in maps:
-            span, rights, _ = line.split(None, 2)
+            span, rights, _, _, inode, *_ = line.split(None, 5)
             low, high = (int(end, 16) for end in span.split(b"-"))
-            if low <= address and address + _INSTRUCTION <= high:
-                return rights[3:4] == b"p"
-    return False
+            if low <= address and address + INSTRUCTION <= high:
+                return int(inode) if rights[3:4] == b"p" else None
+    return None
 
 
 def breakpoint_of_ours(task, registers) -> bool:
@@ -126,7 +147,7 @@ def leave(task, registers) -> Trap | None:
     if place == vdso:
         return None  # the skipped 32-bit call is over, ours has not begun
     task.trap = None
-    if place != vdso + _INSTRUCTION:
+    if place != vdso + INSTRUCTION:
         return None  # rt_sigreturn: the registers are the signal frame's
     registers[RIP] = trap.back
     registers[RCX] = trap.rcx
@@ -137,7 +158,7 @@ def leave(task, registers) -> Trap | None:
 def abandon(task, registers) -> None:
     """A signal arrives before the detour's call was made: make it look as if the site were next."""
     trap, task.trap = task.trap, None
-    registers[RIP] = trap.back - _INSTRUCTION
+    registers[RIP] = trap.back - INSTRUCTION
     registers[RAX] = trap.number
     registers[RCX] = trap.rcx
     registers[R11] = trap.r11

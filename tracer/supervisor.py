@@ -270,7 +270,7 @@ class Supervisor:
         elif event == ptrace.EVENT_STOP:
             self._event_stop(task, number)
         elif event in (ptrace.EVENT_FORK, ptrace.EVENT_VFORK, ptrace.EVENT_CLONE):
-            self._forked(task, ptrace.event_message(task.tid))
+            self._forked(task, ptrace.event_message(task.tid), event == ptrace.EVENT_CLONE)
             self.resume(task)
         elif event == ptrace.EVENT_EXEC:
             self._executed(task, ptrace.event_message(task.tid))
@@ -450,6 +450,9 @@ class Supervisor:
                 self._skip(task, registers, value)
             case Fail(error=failure):
                 self._skip(task, registers, -process.abi.error_number(failure.kind))
+            case InstallFile(fd=fd):  # a guest's own filter sent an answered call here
+                os.close(fd)
+                self._skip(task, registers, -_ENOSYS)
             case _:
                 self._skip(task, registers, -_ENOSYS)
         self.resume(task)
@@ -538,24 +541,26 @@ class Supervisor:
         process.credentials.on_exec()
         task.comm = plan.comm
         process.image = self.programs.settle(process.pid, task.memory, plan, path)
+        if self.options.patch and process.image.sites:
+            gate.rewrite_known(task.tid, process.image)
         self.resume(task)
 
     # -- births -------------------------------------------------------------------------------
 
-    def _forked(self, parent: TracedTask, tid: int) -> None:
+    def _forked(self, parent: TracedTask, tid: int, maybe_thread: bool) -> None:
         """The kernel made task `tid` for `parent`, which stands at the event."""
         self.tree.forking.discard(parent.tid)
         if tid in self.tree.tasks:
             return  # adopted before its parent's event came
-        task = self._adopt(parent, tid)
-        if tid in self._strangers:
-            status = self._strangers.pop(tid)
+        self._adopt(parent, tid, maybe_thread)
+        status = self._strangers.pop(tid, None)
+        if status is not None:
             self._event(tid, status)
-        del task
 
-    def _adopt(self, parent: TracedTask, tid: int) -> TracedTask:
+    def _adopt(self, parent: TracedTask, tid: int, maybe_thread: bool) -> None:
+        """Enter a new task into the tree, as a thread of its parent's process or a process of its own."""
         process = parent.process
-        if not os.path.exists(f"/proc/{process.pid}/task/{tid}"):
+        if not maybe_thread or not os.path.exists(f"/proc/{process.pid}/task/{tid}"):
             try:
                 share = kernel.kcmp(process.pid, tid, _KCMP_FS) == 0
             except OSError:
@@ -567,7 +572,6 @@ class Supervisor:
             trap = parent.trap
             task.trap = gate.Trap(trap.back, trap.number, trap.rcx, trap.r11)
         self.tree.add(task)
-        return task
 
     def _adopt_strangers(self) -> None:
         """Tasks stopped at birth whose parent's event has not come, or never will: it may have been killed.
@@ -583,7 +587,7 @@ class Supervisor:
                 except ProcessLookupError:
                     pass
                 continue
-            self._adopt(parent, tid)
+            self._adopt(parent, tid, True)
             self._event(tid, status)
 
     def _parent_of_stranger(self, tid: int) -> TracedTask | None:

@@ -93,7 +93,7 @@ class DevFs(MadeUpFs):
     def components(self, host_path: bytes) -> tuple[bytes, ...]:
         if host_path.startswith(b"/dev/"):
             names = tuple(host_path[5:].split(b"/"))
-            if host_path[5:] in self._terminals or len(names) == 1 and names[0] in _DEVICES:
+            if host_path[5:] in self._terminals or (len(names) == 1 and names[0] in _DEVICES):
                 return names
             raise error(errno.ENOENT)
         return super().components(host_path)

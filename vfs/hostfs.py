@@ -33,29 +33,15 @@ _OPEN_FLAGS = (
 class HostNode(Node):
     """An object held by a descriptor (usually ``O_PATH``) that is closed with the node."""
 
-    __slots__ = ("fd", "_stat")
+    __slots__ = ("fd", "mode", "status")
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self._stat: os.stat_result | None = None
+        self.status = os.fstat(fd)  # once: a node lives no longer than a call
+        self.mode = self.status.st_mode
 
     def __del__(self) -> None:
         os.close(self.fd)
-
-    @property
-    def mode(self) -> int:
-        return self.stat.st_mode
-
-    @property
-    def stat(self) -> os.stat_result:
-        """The object's status when it was first asked for: a node lives no longer than a call."""
-        if self._stat is None:
-            self._stat = os.fstat(self.fd)
-        return self._stat
-
-    def fresh(self) -> os.stat_result:
-        self._stat = os.fstat(self.fd)
-        return self._stat
 
 
 class HostFs(FileSystem):
@@ -102,7 +88,7 @@ class HostFs(FileSystem):
         return HostNode(os.dup(fd))
 
     def stat(self, node: HostNode) -> os.stat_result:
-        return node.stat
+        return os.fstat(node.fd) if node is self.root else node.status
 
     def statfs(self, node: HostNode) -> bytes:
         return kernel.statfs(node.fd)

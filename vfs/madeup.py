@@ -23,7 +23,7 @@ _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_S
 class MadeUpStat:
     """The attributes of ``os.stat_result`` for an object that no host file system holds."""
 
-    __slots__ = ("st_ino", "st_mode", "st_nlink", "st_rdev", "st_dev", "st_uid", "st_gid", "st_ns")
+    __slots__ = ("st_dev", "st_gid", "st_ino", "st_mode", "st_nlink", "st_ns", "st_rdev", "st_uid")
 
     st_size = 0
     st_blksize = 1024

@@ -9,6 +9,7 @@ question about names alone.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 
 from vfs.filesystem import FileSystem, Node
@@ -19,6 +20,13 @@ NAME_MAX = 255
 _LINKS_MAX = 40
 
 Path = tuple  # of bytes: the names from the guest's root down
+
+
+@functools.lru_cache(4096)
+def _steps(path: bytes) -> tuple[tuple[bytes, ...], bool]:
+    """The names of a path, last one first, and whether it must be a directory."""
+    names = tuple(name for name in reversed(path.split(b"/")) if name and name != b".")
+    return names, path.endswith((b"/", b"/.")) or path == b"."
 
 
 class Mount:
@@ -147,10 +155,8 @@ class Namespace:
         if len(path) >= PATH_MAX:
             raise error(errno.ENAMETOOLONG)
         here = context.root if path[0] == 47 else start
-        names = [name for name in path.split(b"/") if name and name != b"."]
-        names.reverse()
-        directory = path.endswith((b"/", b"/.")) or path == b"."
-        return self._walk(context, here, names, follow or directory, directory)
+        names, directory = _steps(path)
+        return self._walk(context, here, list(names), follow or directory, directory)
 
     def _walk(self, context: FsContext, here: Location, names: list[bytes], follow: bool, directory: bool):
         links = 0
@@ -268,9 +274,7 @@ class Namespace:
         stripped = path.rstrip(b"/")
         head, _, name = stripped.rpartition(b"/")
         here = context.root if path[0] == 47 else start
-        names = [step for step in head.split(b"/") if step and step != b"."]
-        names.reverse()
-        directory = self._walk(context, here, names, True, True)
+        directory = self._walk(context, here, list(_steps(head)[0]), True, True)
         return Parent(directory, name, len(stripped) < len(path))
 
     def plain_run(self, context: FsContext, start: Location, path: bytes):
@@ -278,9 +282,10 @@ class Namespace:
         if not path or len(path) >= PATH_MAX or path.endswith((b"/", b"/.")):
             return None
         here = context.root if path[0] == 47 else start
-        names = [name for name in path.split(b"/") if name and name != b"."]
+        names = list(_steps(path)[0])
         if not names or b".." in names:
             return None
+        names.reverse()
         if here.path in self._above:
             first = here.path + (names[0],)
             if first in self.mounts or first in self._above:

@@ -84,7 +84,7 @@ class ProcFs(MadeUpFs):
                 return S_IFLNK | 0o777
             if head == b"sys":
                 return S_IFDIR | 0o555
-            if head == b"cmdline" or head in _REAL and os.path.exists(b"/proc/" + head):
+            if head == b"cmdline" or (head in _REAL and os.path.exists(b"/proc/" + head)):
                 return S_IFREG | 0o444
         elif head == b"sys":
             if names[1:] in _SYS_DIRS:

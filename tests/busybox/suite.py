@@ -32,7 +32,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "guests"))
-import build_busybox  # noqa: E402
+import build_busybox
 
 HERE = Path(__file__).parent
 EXPECTED = HERE / "expected.txt"

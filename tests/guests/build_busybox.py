@@ -289,15 +289,14 @@ def _apt(cache: Path | None) -> Iterator[Callable[..., None]]:
         yield apt
 
 
-def _write_sources(out: Path) -> None:
+def _write_sources(out: Path, etc: Path = Path("/etc/apt")) -> None:
     """Copy the machine's apt sources, with each binary one made to name its sources too."""
-    etc = Path("/etc/apt")
     for path in [etc / "sources.list", *sorted((etc / "sources.list.d").glob("*"))]:
         if path.suffix not in (".list", ".sources") or not os.access(path, os.R_OK):
             continue
         text = path.read_text()
         if path.suffix == ".sources":
-            text = re.sub(r"(?mi)^Types:.*\bdeb\b.*$", "Types: deb deb-src", text)
+            text = re.sub(r"(?mi)^Types:(.*[ \t])?deb([ \t].*)?$", "Types: deb deb-src", text)
         else:
             lines = re.findall(r"(?m)^\s*deb\s+(?!cdrom:)(.*)$", text)
             text = "".join(f"deb {line}\ndeb-src {line}\n" for line in lines)

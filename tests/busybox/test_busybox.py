@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""busybox inside does what it does natively: a long script byte for byte, and its own testsuite."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import suite
+from suite import build_busybox
+
+LONG = Path(__file__).with_name("long.sh")
+
+
+@pytest.fixture(scope="session")
+def guests(int80: list[str], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Path]]:
+    """The busybox to run inside, and the one whose native run says what is right."""
+
+    def find(name: str) -> tuple[Path, Path]:
+        try:
+            match name:
+                case "stock":
+                    return build_busybox.stock(), build_busybox.stock()
+                case "int80":
+                    return build_busybox.int80(), build_busybox.plain()
+                case "retargeted":
+                    changed = tmp_path_factory.mktemp("retargeted") / "busybox"
+                    subprocess.run([*int80, "retarget", build_busybox.stock(), changed], check=True)
+                    changed.chmod(0o755)
+                    return changed, build_busybox.stock()
+        except build_busybox.Unavailable as why:
+            pytest.skip(str(why))
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def natively() -> Callable[[Path, Callable[[suite.Tree], object]], object]:
+    """Do something in a native tree of a busybox, once for each busybox and thing to do."""
+    done: dict[tuple[Path, str], object] = {}
+
+    def do(busybox: Path, thing: Callable[[suite.Tree], object]) -> object:
+        key = (busybox, thing.__name__)
+        if key not in done:
+            with suite.scratch_tree(busybox) as tree:
+                done[key] = thing(tree)
+        return done[key]
+
+    return do
+
+
+def runner(int80: list[str]) -> list[str]:
+    return [*int80, "run", "--rootfs", "{root}", "--"]
+
+
+def long_script(tree: suite.Tree) -> list[str]:
+    """What the long script prints, by lines."""
+    place = tree.root / "scratch"
+    place.mkdir()
+    shutil.copy(LONG, place)
+    env = {"PATH": tree.path("bin"), "HOME": tree.path("tmp")}
+    command = tree.argv_env(env, "sh", "-c", f"cd {tree.path('scratch')} && exec sh long.sh here")
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
+    assert done.stderr == b"", done.stderr.decode(errors="replace")
+    assert done.returncode == 0
+    return done.stdout.decode(errors="backslashreplace").splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["stock", "retargeted", "int80"])
+def test_the_long_script_prints_what_it_prints_natively(name, int80, guests, natively):
+    busybox, partner = guests(name)
+    with suite.scratch_tree(busybox, runner(int80)) as tree:
+        inside = long_script(tree)
+    native = natively(partner, long_script)
+    assert native[-1] == "== end"
+    assert inside == native
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["stock", "int80"])
+def test_what_passes_of_busyboxs_testsuite_natively_passes_inside(name, int80, guests):
+    busybox, partner = guests(name)
+    with suite.scratch_tree(partner) as tree:
+        native = suite.run_suite(tree, suite.config_of(partner))
+    with suite.scratch_tree(busybox, runner(int80)) as tree:
+        inside = suite.run_suite(tree, suite.config_of(busybox))
+    assert list(native.values()).count("PASS") > 1000
+    assert suite.compare(native, inside) == []
+
+
+def test_a_test_that_only_passes_natively_is_reported_unless_it_is_expected(tmp_path):
+    expected = tmp_path / "expected.txt"
+    expected.write_text("# a comment\ncat: known\tno such device inside\n")
+    native = {"cat: a": "PASS", "cat: b": "PASS", "cat: c": "FAIL", "cat: d": "SKIPPED", "cat: known": "PASS"}
+    inside = {"cat: a": "FAIL", "cat: known": "FAIL", "cat: new": "FAIL"}
+    assert suite.compare(native, inside, expected) == ["cat: a: FAIL", "cat: b: not reached"]
+
+
+def test_units_that_were_not_run_inside_are_not_missed(tmp_path):
+    native = {"cat: a": "PASS", "tar: b": "PASS"}
+    assert suite.compare(native, {"cat: a": "PASS"}) == []

@@ -105,10 +105,8 @@ def getcwd(call: Call):
     fs = call.process.fs
     path = fs.cwd.current_path()
     root = fs.root.path
-    if path[: len(root)] != root:
-        name = b"(unreachable)/" + b"/".join(path)
-    else:
-        name = b"/" + b"/".join(path[len(root) :])
+    inside = path[: len(root)] == root
+    name = b"/" + b"/".join(path[len(root) :]) if inside else b"(unreachable)/" + b"/".join(path)
     if len(name) + 1 > call.args[1]:
         raise SysError(Kind.ERANGE)
     call.memory.write(call.args[0], name + b"\0")

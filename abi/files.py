@@ -201,12 +201,10 @@ def openat2(call: Call):
         raise SysError(Kind.EAGAIN)
     path = call.path(1)
     if resolve & kernel.RESOLVE_NO_SYMLINKS:
-        parent = call.parent(call.int(0), path)
-        run = call.sandbox.namespace.plain_run(call.process.fs, call.process.fs.cwd, path)
-        if run is not None and run[0].fs.walk(run[0].node, run[1][:-1] or run[1]) is None:
-            raise SysError(Kind.ELOOP)
+        fs = call.process.fs
+        start = fs.cwd if path[:1] == b"/" else call.start(call.int(0))
+        call.sandbox.namespace.parent(fs, start, path, links_max=0)
         flags |= os.O_NOFOLLOW
-        del parent
     return open_file(call, call.int(0), path, flags, mode)
 
 

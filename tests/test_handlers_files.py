@@ -258,6 +258,19 @@ def test_newfstatat_takes_the_flags_the_kernel_takes(compare, flags):
     assert compare(("newfstatat", AT_FDCWD, path, Out(144), flags) for path in PATHS) == []
 
 
+@pytest.mark.parametrize("name", ["stat", "newfstatat"])
+def test_the_status_of_the_working_directory_is_that_of_now(twin, name):
+    def status() -> None:
+        out = Out(144)
+        twin(name, *((b".", out) if name == "stat" else (AT_FDCWD, b"", out, EMPTY)))
+        assert _STAT.unpack(out.guest)[2:4] == _STAT.unpack(out.native)[2:4]  # links, mode
+
+    status()
+    twin("mkdir", b"more", 0o755)
+    twin("chmod", b".", 0o711)
+    status()
+
+
 @pytest.mark.parametrize("flags", [0, PATH, PATH | NOFOLLOW_OPEN], ids=oct)
 def test_the_status_of_a_descriptor_is_that_of_its_file(call, flags):
     fd = call.open(b"/file", flags)

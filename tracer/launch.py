@@ -85,11 +85,10 @@ def _child(go: int, report: int, program: bytes, path: bytes, argv: list[bytes],
     try:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # until the seizure's EXITKILL takes over
         os.setpgid(0, 0)
-        for number in range(1, signal.NSIG):
-            if number not in (signal.SIGKILL, signal.SIGSTOP, 32, 33):
-                # Python ignores SIGPIPE, and the supervisor blocks what it forwards: the guest inherits neither.
-                if signal.getsignal(number) is not signal.SIG_IGN or number in (signal.SIGPIPE, signal.SIGXFSZ):
-                    signal.signal(number, signal.SIG_DFL)
+        # Python ignores SIGPIPE and SIGXFSZ; what its caller had ignored stays so, as nohup(1) wants it.
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            if number in (signal.SIGPIPE, signal.SIGXFSZ) or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         if os.read(go, 1) != b"1":
             os._exit(125)

@@ -158,7 +158,7 @@ class Namespace:
         names, directory = _steps(path)
         return self._walk(context, here, list(names), follow or directory, directory)
 
-    def _walk(self, context: FsContext, here: Location, names: list[bytes], follow: bool, directory: bool):
+    def _walk(self, context: FsContext, here: Location, names: list[bytes], follow: bool, directory: bool, links_max=_LINKS_MAX):
         links = 0
         while names:
             name = names.pop()
@@ -189,7 +189,7 @@ class Namespace:
             here = Location(base.mount, node, path)
             if (names or follow) and node.is_symlink:
                 links += 1
-                if links > _LINKS_MAX:
+                if links > links_max:
                     raise error(errno.ELOOP)
                 jump = base.mount.fs.follow(node)
                 if jump is not None:
@@ -261,11 +261,11 @@ class Namespace:
         mount, names = best[2:]
         return Location(mount, mount.fs.adopt(fd, names), mount.path + names)
 
-    def parent(self, context: FsContext, start: Location, path: bytes) -> Parent:
+    def parent(self, context: FsContext, start: Location, path: bytes, links_max: int = _LINKS_MAX) -> Parent:
         """The directory of the last name of `path`, for the calls that make, remove or rename it.
 
         The name is empty for the root, and may be ``.`` or ``..``; each call has an errno of its own
-        for those.
+        for those.  `links_max` 0 makes any symlink on the way ELOOP.
         """
         if not path:
             raise error(errno.ENOENT)
@@ -274,7 +274,7 @@ class Namespace:
         stripped = path.rstrip(b"/")
         head, _, name = stripped.rpartition(b"/")
         here = context.root if path[0] == 47 else start
-        directory = self._walk(context, here, list(_steps(head)[0]), True, True)
+        directory = self._walk(context, here, list(_steps(head)[0]), True, True, links_max)
         return Parent(directory, name, len(stripped) < len(path))
 
     def plain_run(self, context: FsContext, start: Location, path: bytes):

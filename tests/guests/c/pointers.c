@@ -5,6 +5,7 @@
  *   pointers compare    a selection, one line per result, to be held against a native run
  *
  * A signature has one letter per argument: p path, b buffer, s structure, f descriptor, d dirfd, n size,
+ * x attribute name,
  * and 0 for zero.
  */
 #define _GNU_SOURCE
@@ -34,9 +35,9 @@ static const struct call calls[] = {
 	{97, "ns"}, {98, "0s"}, {99, "s"}, {100, "s"}, {115, "ns"}, {116, "ns"}, {118, "sss"}, {120, "sss"},
 	{125, "ss"}, {126, "ss"}, {127, "s8"}, {128, "sss8"}, {129, "0ns"}, {131, "ss"}, {132, "ps"}, {133, "pn0"},
 	{136, "0s"}, {137, "ps"}, {138, "fs"}, {140, "00"}, {142, "0s"}, {143, "0s"}, {144, "00s"}, {148, "0s"},
-	{157, "ns"}, {159, "s"}, {160, "ns"}, {161, "p"}, {170, "bn"}, {171, "bn"}, {188, "pssn0"}, {189, "pssn0"},
-	{190, "fssn0"}, {191, "pssn"}, {192, "pssn"}, {193, "fssn"}, {194, "pbn"}, {195, "pbn"}, {196, "fbn"},
-	{197, "ps"}, {198, "ps"}, {199, "fs"}, {201, "s"}, {202, "s100"}, {203, "0ns"}, {204, "0ns"}, {217, "fbn"},
+	{157, "ns"}, {159, "s"}, {160, "ns"}, {161, "p"}, {170, "bn"}, {171, "bn"}, {188, "pxsn0"}, {189, "pxsn0"},
+	{190, "fxsn0"}, {191, "pxsn"}, {192, "pxsn"}, {193, "fxsn"}, {194, "pbn"}, {195, "pbn"}, {196, "fbn"},
+	{197, "px"}, {198, "px"}, {199, "fx"}, {201, "s"}, {202, "s100"}, {203, "0ns"}, {204, "0ns"}, {217, "fbn"},
 	{222, "0ss"}, {228, "0s"}, {229, "0s"}, {230, "00ss"}, {233, "f1fs"}, {235, "ps"}, {239, "sbn"}, {247, "00s4s"},
 	{254, "fpn"}, {257, "dp00"}, {258, "dpn"}, {259, "dpn0"}, {260, "dp000"}, {261, "dps"}, {262, "dps0"},
 	{263, "dp0"}, {264, "dpdp"}, {265, "dpdp0"}, {266, "pdp"}, {267, "dpbn"}, {268, "dpn"}, {269, "dp0"},
@@ -50,11 +51,15 @@ static const struct call calls[] = {
 
 /* What the comparison with a native run covers: calls whose outcome does not hang on who runs them. */
 static const int compared[] = {0, 1, 2, 4, 5, 6, 17, 18, 19, 20, 21, 22, 63, 76, 79, 80, 82, 83, 84, 86, 87, 88, 89, 90,
-			       96, 99, 115, 118, 120, 132, 137, 138, 188, 191, 193, 194, 196, 197, 217, 235, 254, 257,
-			       258, 262, 263, 264, 265, 266, 267, 268, 269, 280, 316, 318, 327, 332, 437, 439};
+			       96, 99, 115, 118, 120, 132, 137, 138, 188, 191, 193, 194, 196, 197, 217, 235, 257, 258,
+			       262, 263, 264, 265, 266, 267, 268, 269, 280, 316, 318, 327, 332, 437, 439};
 
-/* exit, exit_group, pause, rt_sigreturn, rt_sigsuspend: they end or stop the caller and say nothing. */
-static const int skipped[] = {60, 231, 34, 15, 130};
+/*
+ * They end or stop the caller and say nothing (exit, exit_group, pause, rt_sigreturn, rt_sigsuspend), make others that
+ * would go on with the loop (clone, fork, vfork), or load the whole machine (sync, syncfs); and the kernel lets
+ * uretprobe and uprobe pass every filter, to SIGILL.
+ */
+static const int skipped[] = {60, 231, 34, 15, 130, 56, 57, 58, 162, 306, 335, 336};
 
 enum { PAGE = 4096, KINDS = 13 };
 static char *end_of_mapping, *no_access, *read_only;
@@ -121,6 +126,10 @@ static void plausible(const char *signature, unsigned long *arguments)
 			strcpy(buffers[i], paths++ ? "y" : "x");
 			arguments[i] = (unsigned long)buffers[i];
 			break;
+		case 'x':
+			strcpy(buffers[i], "user.x");
+			arguments[i] = (unsigned long)buffers[i];
+			break;
 		case 'b': case 's': arguments[i] = (unsigned long)buffers[i]; break;
 		case 'f': arguments[i] = file; break;
 		case 'd': arguments[i] = (unsigned long)AT_FDCWD; break;
@@ -157,7 +166,7 @@ static void try_call(int number)
 	const char *signature = signature_of(number);
 	sigaction(SIGALRM, &action, 0);
 	for (int argument = 0; argument < 6; argument++) {
-		if (signature && (argument >= (int)strlen(signature) || !strchr("pbs", signature[argument])))
+		if (signature && (argument >= (int)strlen(signature) || !strchr("pbsx", signature[argument])))
 			continue;
 		for (int kind = 0; kind < KINDS; kind++) {
 			unsigned long a[6];
@@ -201,13 +210,15 @@ static int compare(void)
 	for (unsigned i = 0; i < sizeof compared / sizeof *compared; i++) {
 		const char *signature = signature_of(compared[i]);
 		for (int argument = 0; argument < (int)strlen(signature); argument++) {
-			if (!strchr("pbs", signature[argument]))
+			if (!strchr("pbsx", signature[argument]))
 				continue;
 			for (int kind = 0; kind < KINDS; kind++) {
 				unsigned long a[6];
 				long result;
 				prepare();
 				plausible(signature, a);
+				if (compared[i] == 79 && kind == 9)
+					continue; /* whether the name fits hangs on where the root is */
 				if (signature[0] == 'f' && compared[i] == 217)
 					a[0] = directory;
 				if (compared[i] == 89 || compared[i] == 267)

@@ -11,8 +11,9 @@ import os
 from abi.dispatch import AT_FDCWD, OK, Call, InstallFile, Later, Return, Support
 from abi.errors import Kind, SysError
 from abi.linux import linux
-from abi.status import pack_stat, pack_statx
+from abi.status import owner, pack_stat, pack_statx
 from vfs import kernel
+from vfs.hostfs import kept_status
 from vfs.kernel import self_path
 from vfs.namespace import Location, OpenFile
 
@@ -224,7 +225,7 @@ def descriptor_status(call: Call, fd: int):
         found = call.sandbox.namespace.reach(copy)
         if isinstance(found, Location):
             return found.fs.stat(found.node)
-    return st
+    return kept_status(copy.fd, st)
 
 
 @linux.answer(4, "stat")
@@ -365,7 +366,7 @@ def _chmod(call: Call, found: Location | OpenFile, mode: int):
     return OK
 
 
-_SET_ID = "set-id bits are accepted on files and not kept"
+_SET_ID = "set-id bits are kept in an extended attribute; where the file system has none they are lost"
 
 
 @linux.answer(90, "chmod", _SET_ID, Support.PARTIAL)
@@ -407,17 +408,12 @@ def _chown(call: Call, found: Location | OpenFile, uid: int, gid: int):
     credentials = call.process.credentials
     if not credentials.capable(0):
         st = found.fs.stat(found.node)
-        owner = call.sandbox.guest_uid(st.st_uid)
-        if uid not in (0xFFFFFFFF, owner) or owner != credentials.fsuid:
+        uid_now = owner(call.sandbox, st)[0]
+        if uid not in (0xFFFFFFFF, uid_now) or uid_now != credentials.fsuid:
             raise SysError(Kind.EPERM)
         if gid not in (0xFFFFFFFF, credentials.egid, *credentials.groups):
             raise SysError(Kind.EPERM)
-    host_uid = call.sandbox.host_uid if uid == 0 else uid
-    host_gid = call.sandbox.host_gid if gid == 0 else gid
-    try:
-        found.fs.chown(found.node, _minus(host_uid), _minus(host_gid))
-    except PermissionError:
-        pass  # the host user cannot give files away: see the table's note
+    found.fs.chown(found.node, _minus(uid), _minus(gid))
     return OK
 
 
@@ -425,7 +421,7 @@ def _minus(number: int) -> int:
     return -1 if number == 0xFFFFFFFF else number
 
 
-_OWNER = "an owner the host user may not give is accepted and not kept"
+_OWNER = "an owner the host user may not give is kept in an extended attribute; symlinks and pipes have none"
 
 
 @linux.answer(92, "chown", _OWNER, Support.PARTIAL)

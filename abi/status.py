@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 
+from vfs.hostfs import KeptStat
+
 _STAT = struct.Struct("<QQQIIIxxxxQqqqqqqqqq24x")
 _STATX = struct.Struct("<IIQIIIHxxQQQQ" + "qIxxxx" * 4 + "IIIIQII96x")
 _NS = 1_000_000_000
@@ -11,14 +13,21 @@ _NS = 1_000_000_000
 STATX_BASIC_STATS = 0x7FF
 
 
+def owner(sandbox, st) -> tuple[int, int]:
+    """Uid and gid of a status as the guest sees them: the sandbox's user is root, unless it said otherwise."""
+    uid, gid = st.st_uid, st.st_gid
+    if type(st) is KeptStat:
+        return uid, gid
+    return 0 if uid == sandbox.host_uid else uid, 0 if gid == sandbox.host_gid else gid
+
+
 def pack_stat(sandbox, st) -> bytes:
     """144 bytes from an ``os.stat_result`` or its like; owners as the guest sees them."""
-    uid, gid = st.st_uid, st.st_gid
+    uid, gid = owner(sandbox, st)
     atime, mtime, ctime = st.st_atime_ns, st.st_mtime_ns, st.st_ctime_ns
     return _STAT.pack(
         st.st_dev, st.st_ino, st.st_nlink, st.st_mode,
-        0 if uid == sandbox.host_uid else uid,
-        0 if gid == sandbox.host_gid else gid,
+        uid, gid,
         st.st_rdev, st.st_size, st.st_blksize, st.st_blocks,
         atime // _NS, atime % _NS, mtime // _NS, mtime % _NS, ctime // _NS, ctime % _NS,
     )  # fmt: skip
@@ -32,7 +41,7 @@ def pack_statx(sandbox, st, mount_id: int) -> bytes:
         times += [ns // _NS, ns % _NS]
     return _STATX.pack(
         STATX_BASIC_STATS | 0x1000, st.st_blksize, 0,
-        st.st_nlink, sandbox.guest_uid(st.st_uid), sandbox.guest_gid(st.st_gid), st.st_mode,
+        st.st_nlink, *owner(sandbox, st), st.st_mode,
         st.st_ino, st.st_size, st.st_blocks, 0,
         *times,
         rdev_major(rdev), rdev_minor(rdev), rdev_major(dev), rdev_minor(dev),

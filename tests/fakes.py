@@ -151,9 +151,7 @@ class Guest:
         pid = os.getpid() if pid is None else pid
         self.memory = Memory()
         self.files = Files()
-        self.process = Process(
-            pid, LINUX, FsContext(self.namespace.root, self.namespace.root, 0o022), Credentials(uid, gid)
-        )
+        self.process = Process(pid, LINUX, FsContext(self.namespace.root, self.namespace.root, 0o022), Credentials(uid, gid))
         self.process.files = self.files
         self.task = Task(pid, self.process)
         self.tree.init_pid = pid
@@ -324,7 +322,7 @@ def _snapshot(root: Path) -> dict:
             content = None
             if stat.S_ISLNK(st.st_mode):
                 content = os.readlink(path)
-            elif stat.S_ISREG(st.st_mode):
+            elif stat.S_ISREG(st.st_mode) and os.access(path, os.R_OK):
                 with open(path, "rb") as file:
                     content = file.read()
             found[relative] = (oct(st.st_mode), st.st_nlink, content, groups.setdefault(st.st_ino, relative))

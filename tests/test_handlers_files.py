@@ -38,7 +38,8 @@ def fill(place: Path) -> None:
 
 
 PATHS = [b"", b".", b"..", b"file", b"file/", b"file/.", b"file/x", b"dir", b"dir/", b"dir/.", b"dir/sub/..", b"tofile",
-         b"tofile/", b"todir", b"todir/", b"chain", b"up", b"dangling", b"dangling/", b"farther", b"loop", b"loop/", b"new",
+         b"tofile/", b"todir", b"todir/", b"chain", b"up", b"dangling", b"dangling/", b"farther", b"loop", b"loop/",
+         b"new",
          b"new/", b"none/x", b"none_may", b"dir/new", b"todir/new", b"a" * 255, b"a" * 256, b"d/" * 2048]  # fmt: skip
 SHORT = PATHS[:-1]  # where other arguments are bad too: which of two errors is told first is nobody's business
 
@@ -211,7 +212,9 @@ def how(flags: int = 0, mode: int = 0, resolve: int = 0, more: bytes = b"") -> b
     return bytearray(struct.pack("<3Q", flags, mode, resolve) + more)
 
 
-@pytest.mark.parametrize("path", [b"file", b"dir", b"tofile", b"todir/sub", b"none", b"loop", b"dir/../file", b""])
+@pytest.mark.parametrize(
+    "path", [b"file", b"dir", b"tofile", b"todir/sub", b"todir/", b"todir/.", b"none", b"loop", b"dir/../file", b""]
+)
 @pytest.mark.parametrize("resolve", [0, 2, 4], ids=["any", "no-magic-links", "no-symlinks"])
 def test_openat2_opens_what_the_kernel_opens(compare, path, resolve):
     assert compare([("openat2", AT_FDCWD, path, how(resolve=resolve), 24)]) == []
@@ -494,7 +497,8 @@ def test_setting_times_fails_as_natively(compare):
     good = times(1, 2, 3, 4)
     calls = [
         ("utimensat", AT_FDCWD, b"none", good, 0), ("utimensat", AT_FDCWD, b"file", BAD, 0),
-        ("utimensat", AT_FDCWD, b"file", times(1, 1_000_000_000, 1, 0), 0), ("utimensat", AT_FDCWD, b"file", good, 0x400),
+        ("utimensat", AT_FDCWD, b"file", times(1, 1_000_000_000, 1, 0), 0), ("utimensat", AT_FDCWD, b"file", good,
+        0x400),
         ("utimensat", AT_FDCWD, b"file", times(1, -1, 1, 0), 0), ("utimensat", 999, None, good, 0),
         ("utimensat", AT_FDCWD, None, good, 0), ("utimensat", AT_FDCWD, b"", good, 0), ("utimes", b"none", good),
         ("utimes", b"file", times(1, 1_000_000, 1, 0)), ("utimes", b"file", BAD), ("utime", b"none", times(1, 2)),
@@ -526,7 +530,8 @@ def test_truncate_of_a_named_pipe_is_einval(twin):
         ("open", (b"/file", WO, 0)), ("open", (b"/file", RW, 0)), ("open", (b"/file", TRUNC, 0)),
         ("open", (b"/new", CREAT | RO, 0o600)), ("open", (b"/dir", TMPFILE | DIRECTORY | RW, 0o600)),
         ("open", (b"/tofile", WO, 0)), ("open", (b"/dangling", CREAT | RO, 0)), ("chmod", (b"/file", 0o600)),
-        ("chown", (b"/file", 0, 0)), ("utimes", (b"/file", None)), ("truncate", (b"/file", 0)), ("access", (b"/file", 2)),
+        ("chown", (b"/file", 0, 0)), ("utimes", (b"/file", None)), ("truncate", (b"/file", 0)), ("access", (b"/file",
+        2)),
         ("setxattr", (b"/file", b"user.a", bytearray(b"b"), 1, 0)), ("removexattr", (b"/file", b"user.a")),
     ],
 )  # fmt: skip
@@ -614,7 +619,8 @@ def test_attributes_fail_as_natively(compare):
         ("setxattr", b"file", b"user." + b"n" * 251, value, 1, 0), ("setxattr", b"file", b"user.a", value, 65537, 0),
         ("setxattr", b"none", b"user.a", value, 1, 0), ("setxattr", b"file", BAD, value, 1, 0),
         ("setxattr", b"file", b"user.a", BAD, 1, 0), ("removexattr", b"file", b"user.none"),
-        ("listxattr", b"none", Out(8), 8), ("fgetxattr", 999, b"user.a", Out(8), 8), ("getxattr", b"file", BAD, Out(8), 8),
+        ("listxattr", b"none", Out(8), 8), ("fgetxattr", 999, b"user.a", Out(8), 8), ("getxattr", b"file", BAD,
+        Out(8), 8),
         ("lsetxattr", b"tofile", b"user.a", value, 1, 0), ("lgetxattr", b"tofile", b"user.a", Out(8), 8),
         ("llistxattr", b"dangling", Out(8), 8),
     ]  # fmt: skip

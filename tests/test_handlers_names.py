@@ -70,9 +70,11 @@ def call(tmp_path):
 
 
 PATHS = [
-    b"", b".", b"..", b"new", b"new/", b"new/.", b"new//", b"empty", b"empty/", b"empty/.", b"empty/..", b"dir", b"dir/",
+    b"", b".", b"..", b"new", b"new/", b"new/.", b"new//", b"empty", b"empty/", b"empty/.", b"empty/..", b"dir",
+    b"dir/",
     b"dir/sub", b"dir/sub/../sub", b"file", b"file/", b"file/.", b"file/x", b"tofile", b"tofile/", b"todir", b"todir/",
-    b"todir/sub", b"todir/..", b"dangling", b"dangling/", b"loop", b"loop/", b"loop/x", b"none/x", b"./file", b"dir/./new",
+    b"todir/sub", b"todir/..", b"dangling", b"dangling/", b"loop", b"loop/", b"loop/x", b"none/x", b"./file",
+    b"dir/./new",
     b"a" * 255, b"a" * 256, b"a" * 256 + b"/x", b"d/" * 2048, b"\xff\xfe",
 ]  # fmt: skip
 TARGETS = [b"new", b"file", b"dir", b"empty", b"tofile", b"todir", b"dangling", b".", b"..", b"dir/sub/in", b"new/",

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from fakes import Guest, Twin
+from fakes import Guest, Out, Twin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,7 +50,8 @@ def fails(call: Guest, path: bytes, follow: bool = True) -> int:
 
 @pytest.mark.parametrize(
     "path",
-    [b"/../secret", b"../secret", b"/a/../../secret", b"/a/b/c/../../../../../../secret", b"/../../../../../../etc/passwd"],
+    [b"/../secret", b"../secret", b"/a/../../secret", b"/a/b/c/../../../../../../secret",
+     b"/../../../../../../etc/passwd"],
 )  # fmt: skip
 def test_dotdot_goes_no_higher_than_the_root(call, path):
     assert fails(call, path) == errno.ENOENT
@@ -92,9 +93,7 @@ def test_a_symlink_to_the_root_stays_inside(call):
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.lists(
-        st.tuples(st.sampled_from(["l1", "a/l2", "a/b/l3"]), st.text("/.ab1l23", min_size=1, max_size=12)), max_size=3
-    ),
+    st.lists(st.tuples(st.sampled_from(["l1", "a/l2", "a/b/l3"]), st.text("/.ab1l23", min_size=1, max_size=12)), max_size=3),
     st.lists(st.sampled_from(["a", "b", "..", "l1", "l2", "l3", "secret", ""]), min_size=1, max_size=8),
 )
 def test_no_path_whatever_reaches_what_lies_beside_the_root(tmp_path_factory, links, names):
@@ -369,6 +368,22 @@ def test_a_pipe_has_no_place(call):
 def test_a_neighbour_whose_name_starts_alike_is_outside(call, tmp_path):
     (tmp_path / "root2").mkdir()
     assert isinstance(call.namespace.reach(OpenFile(os.open(tmp_path / "root2", os.O_PATH))), OpenFile)
+
+
+def test_a_name_that_ends_like_a_removed_file_is_a_name_as_any_other(tmp_path):
+    def fill(place):
+        (place / "odd (deleted)").mkdir()
+        (place / "odd (deleted)/file (deleted)").write_text("")
+
+    with Twin(tmp_path, fill) as twin:
+        fd = twin("open", b"odd (deleted)/file (deleted)", os.O_RDONLY, 0)
+        twin("fchmod", fd, 0o611)
+        directory = twin("open", b"odd (deleted)", os.O_RDONLY, 0)
+        assert twin("mkdirat", directory, b"new", 0o755) == 0
+        assert twin("chdir", b"odd (deleted)") == 0
+        assert twin("access", b"../odd (deleted)/new", 0) == 0
+        twin.same_tree()
+        assert twin.guest("getcwd", Out(64), 64) > 0
 
 
 # -- the parent of a name ---------------------------------------------------------------------------

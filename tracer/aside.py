@@ -135,10 +135,14 @@ class Asides:
     def _work(self, parked: Parked, work) -> None:
         """On a thread of its own: touches nothing but `parked` and the list, both atomically."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {_WAKE})
-        try:
-            result = work()
-        except OSError as problem:
-            result = Fail(SysError.of_errno(problem.errno))
+        result = None
+        while result is None:
+            try:
+                result = work()
+            except OSError as problem:
+                # A wake-up may be meant for a worker whose thread number this one was given.
+                if problem.errno != _EINTR or parked.called_off:
+                    result = Fail(SysError.of_errno(problem.errno))
         parked.result = result
         self._finished.append(parked)
         os.write(self._tell, b"1")

@@ -20,6 +20,7 @@ from abi.dispatch import (
     InstallFile,
     Later,
     Native,
+    Plane,
     Return,
     Terminate,
     dispatch,
@@ -44,6 +45,7 @@ _KCMP_FS = 3
 _CARRY = 1
 _USER_CS = 0x33  # 64-bit code
 _EXIT_GROUP = 231
+_ERESTARTSYS, _ERESTARTNOINTR = -512 & U64, -513 & U64
 _RESTARTS = frozenset(-number & U64 for number in (512, 513, 514, 516))  # ERESTART*, never seen by a program
 _SKIPPED = U64  # orig_rax of a call that is not to be made
 
@@ -51,7 +53,7 @@ _SKIPPED = U64  # orig_rax of a call that is not to be made
 class TracedTask(Task):
     """A task with what the tracer keeps between two of its stops."""
 
-    __slots__ = ("aside", "memory", "plan", "restore", "started", "trap")
+    __slots__ = ("aside", "birth", "memory", "plan", "restore", "started", "trap")
 
     def __init__(self, tid: int, process: Process) -> None:
         super().__init__(tid, process)
@@ -60,6 +62,7 @@ class TracedTask(Task):
         self.trap: gate.Trap | None = None
         self.plan = None  # (ExecPlan, fd, path) of the execve under way
         self.aside = None  # tracer.aside.Parked, of a call answered later
+        self.birth: list[int] | None = None  # the registers its parent's call had before it was steered
         self.started = False  # whether its first stop is behind it
 
 
@@ -295,8 +298,7 @@ class Supervisor:
         """PTRACE_EVENT_STOP: a new task's first stop, an interruption of ours, or a group-stop."""
         if not task.started:
             task.started = True
-            if task.trap is not None:  # the child of a fork made from the vDSO
-                self._leave_gate(task, ptrace.getregs(task.tid))
+            self._first_stop(task)
         if number in _STOP_SIGNALS:
             ptrace.request(ptrace.LISTEN, task.tid)
             if task.tid == self.tree.init_pid:
@@ -307,16 +309,32 @@ class Supervisor:
             return
         self.resume(task)
 
+    def _first_stop(self, task: TracedTask) -> None:
+        """A child returns from its parent's call too: give it the registers its program expects."""
+        if task.birth is None and task.trap is None:
+            return
+        registers = ptrace.getregs(task.tid)
+        if task.birth is not None:
+            for index in ARGUMENTS:
+                registers[index] = task.birth[index]
+            task.birth = None
+        if task.trap is None or not self._leave_gate(task, registers):
+            ptrace.setregs(task.tid, registers)
+
     def _signal_stop(self, task: TracedTask, number: int) -> None:
         """A signal is about to be delivered."""
         if number == signal.SIGTRAP and self._our_trap(task):
             return
         if number == signal.SIGSEGV and self._gate_fault(task):
             return
+        registers = ptrace.getregs(task.tid)
         if task.aside is not None:
             task.aside.interrupted()
-        if task.trap is not None:
             registers = ptrace.getregs(task.tid)
+        elif registers[RAX] == _ERESTARTSYS and self._is_answered(task, registers[ORIG_RAX]):
+            registers[RAX] = _ERESTARTNOINTR
+            ptrace.setregs(task.tid, registers)
+        if task.trap is not None:
             if registers[RIP] == task.process.image.vdso_call:
                 gate.abandon(task, registers)
                 ptrace.setregs(task.tid, registers)
@@ -326,6 +344,15 @@ class Supervisor:
             self._say_fault(task, number)
         self._translate_siginfo(task)
         self.resume(task, number)
+
+    @staticmethod
+    def _is_answered(task: TracedTask, number: int) -> bool:
+        """Whether a call interrupted before anybody saw it is one that no signal interrupts natively.
+
+        The kernel takes the notification back and would report EINTR; it is to be made again instead.
+        """
+        entry = task.process.abi.entry(number)
+        return entry is not None and entry.plane is Plane.ANSWER
 
     def _translate_siginfo(self, task: TracedTask) -> None:
         """The sender the guest sees: init is 1, what is outside is 0.  sigaction(2)."""
@@ -568,6 +595,8 @@ class Supervisor:
             process = process.fork(tid, share)
         task = TracedTask(tid, process)
         task.comm = parent.comm
+        if parent.restore is not None:
+            task.birth = parent.restore[0]
         if parent.trap is not None:
             trap = parent.trap
             task.trap = gate.Trap(trap.back, trap.number, trap.rcx, trap.r11)

@@ -6,7 +6,8 @@ the guest's root.  So no string of a guest's ever meets the host's own root, and
 lookup can only end in the tree.
 
 Set-id bits are never put on a host file: a file the guest marks set-uid would else be a set-uid
-program of the host user, there for everybody who can reach the directory.
+program of the host user, there for everybody who can reach the directory.  They are kept beside the file, as
+are owners the host user may not give (`kept_status`).
 """
 
 from __future__ import annotations
@@ -23,11 +24,44 @@ _O_PATH = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _BENEATH = kernel.RESOLVE_BENEATH | kernel.RESOLVE_NO_SYMLINKS | kernel.RESOLVE_NO_MAGICLINKS
 _WALK = kernel.how(_O_PATH, 0, _BENEATH)
 
+_KEPT = b"user.containers.override_stat"
+
 # What a guest's open flags may carry to the kernel; the rest open(2) ignores.
 _OPEN_FLAGS = (
     os.O_ACCMODE | os.O_APPEND | os.O_DIRECTORY | os.O_TRUNC | os.O_NONBLOCK | os.O_SYNC | os.O_DSYNC
     | os.O_NOATIME | os.O_DIRECT | os.O_ASYNC | os.O_PATH | os.O_NOFOLLOW | os.O_TMPFILE
 )  # fmt: skip
+
+
+class KeptStat:
+    """An ``os.stat_result`` with the owner and mode a guest gave the file, in the guest's own ids."""
+
+    __slots__ = ("_status", "st_gid", "st_mode", "st_uid")
+
+    def __init__(self, status: os.stat_result, uid: int, gid: int, mode: int) -> None:
+        self._status = status
+        self.st_uid = uid
+        self.st_gid = gid
+        self.st_mode = mode
+
+    def __getattr__(self, name: str):
+        return getattr(self._status, name)
+
+
+def kept_status(fd: int, status: os.stat_result) -> os.stat_result | KeptStat:
+    """The status of a host file as its guest left it.
+
+    What the host must not or cannot have (set-id bits, owners that are not the user's to give) is kept in an
+    extended attribute, written as fuse-overlayfs and podman write it.  The sticky bit, which says nothing on a
+    file, marks files that have one, so the others are not asked.
+    """
+    if not status.st_mode & stat.S_ISVTX:
+        return status
+    try:
+        uid, gid, mode = os.getxattr(self_path(fd), _KEPT).split(b":")[:3]
+        return KeptStat(status, int(uid), int(gid), stat.S_IFMT(status.st_mode) | int(mode, 8) & 0o7777)
+    except (OSError, ValueError):
+        return status
 
 
 class HostNode(Node):
@@ -88,7 +122,7 @@ class HostFs(FileSystem):
         return HostNode(os.dup(fd))
 
     def stat(self, node: HostNode) -> os.stat_result:
-        return os.fstat(node.fd) if node is self.root else node.status
+        return kept_status(node.fd, os.fstat(node.fd) if node is self.root else node.status)
 
     def statfs(self, node: HostNode) -> bytes:
         return kernel.statfs(node.fd)
@@ -170,11 +204,46 @@ class HostFs(FileSystem):
     def chmod(self, node: HostNode, mode: int) -> None:
         if node.is_symlink:
             raise error(errno.EOPNOTSUPP)
+        status = kept_status(node.fd, os.fstat(node.fd))
         # A directory's set-gid bit only says who owns new files in it; on a program it is a right.
-        os.chmod(self_path(node.fd), mode & (0o3777 if node.is_dir else 0o1777))
+        plain = mode & (0o3777 if node.is_dir else 0o0777)
+        if type(status) is KeptStat:
+            self._keep(node, status.st_uid, status.st_gid, mode)
+        elif plain != mode:
+            self._keep(node, 0, 0, mode)
+        else:
+            os.chmod(self_path(node.fd), plain)
 
     def chown(self, node: HostNode, uid: int, gid: int) -> None:
-        kernel.fchownat(node.fd, b"", uid, gid, kernel.AT_EMPTY_PATH)
+        """`uid` and `gid` are the guest's; -1 leaves one alone.  What the host refuses is kept beside."""
+        status = kept_status(node.fd, os.fstat(node.fd))
+        kept = type(status) is KeptStat
+        mode = stat.S_IMODE(status.st_mode)
+        if not node.is_dir:
+            mode &= ~0o6000  # chown(2): a new owner gets no set-id program
+        if not kept:
+            try:
+                host_uid = os.geteuid() if uid == 0 else uid
+                host_gid = os.getegid() if gid == 0 else gid
+                kernel.fchownat(node.fd, b"", host_uid, host_gid, kernel.AT_EMPTY_PATH)
+                return
+            except PermissionError:
+                pass
+        old_uid, old_gid = (status.st_uid, status.st_gid) if kept else (0, 0)
+        self._keep(node, old_uid if uid == -1 else uid, old_gid if gid == -1 else gid, mode)
+
+    def _keep(self, node: HostNode, uid: int, gid: int, mode: int) -> None:
+        """Write what the guest is to see into the file's attribute; where it can have none, do what can be done."""
+        if not (node.is_file or node.is_dir):
+            if not node.is_symlink:
+                os.chmod(self_path(node.fd), mode & 0o0777)
+            return
+        path = self_path(node.fd)
+        try:
+            os.chmod(path, mode & (0o2777 if node.is_dir else 0o0777) | stat.S_ISVTX | stat.S_IRUSR | stat.S_IWUSR)
+            os.setxattr(path, _KEPT, b"%d:%d:0%o" % (uid, gid, mode))
+        except OSError:
+            os.chmod(path, mode & 0o1777)
 
     def utimens(self, node: HostNode, times: bytes | None) -> None:
         kernel.utimensat(node.fd, b"", times, kernel.AT_EMPTY_PATH)
@@ -202,7 +271,8 @@ class HostFs(FileSystem):
     def listxattr(self, node: HostNode) -> list[bytes]:
         if node.is_symlink:
             return []
-        return [os.fsencode(name) for name in os.listxattr(self_path(node.fd)) if name.startswith("user.")]
+        names = [os.fsencode(name) for name in os.listxattr(self_path(node.fd))]
+        return [name for name in names if name.startswith(b"user.") and name != _KEPT]
 
     def removexattr(self, node: HostNode, name: bytes) -> None:
         self._check_xattr(node, name, errno.ENODATA)
@@ -210,7 +280,7 @@ class HostFs(FileSystem):
 
     @staticmethod
     def _check_xattr(node: HostNode, name: bytes, absent: int) -> None:
-        if not name.startswith(b"user."):
+        if not name.startswith(b"user.") or name == _KEPT:
             raise error(absent)
         if not (node.is_file or node.is_dir):
             raise error(errno.EPERM)

@@ -4,9 +4,8 @@
  *   pointers all        each number and argument, in a forked child each; the survivors are counted
  *   pointers compare    a selection, one line per result, to be held against a native run
  *
- * A signature has one letter per argument: p path, b buffer, s structure, f descriptor, d dirfd, n size,
- * x attribute name,
- * and 0 for zero.
+ * A signature has one letter per argument: p path, x attribute name, b buffer, s structure, f descriptor,
+ * d dirfd, n size; a digit is itself.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -102,6 +101,7 @@ static void prepare(void)
 	CALL1(80, "p");
 	file = CALL3(2, "x", O_RDWR | O_CREAT, 0644);
 	CALL3(1, file, "hello", 5);
+	CALL3(8, file, 0, SEEK_SET);
 	directory = CALL3(2, ".", O_RDONLY | O_DIRECTORY, 0);
 	CALL2(88, "x", "link");
 }
@@ -238,6 +238,7 @@ static int compare(void)
 int main(int argc, char **argv)
 {
 	map_pages();
+	CALL2(83, "p", 0755), CALL1(80, "p"), clean();
 	setvbuf(stdout, 0, _IOFBF, 1 << 20);
 	return argc > 1 && !strcmp(argv[1], "compare") ? compare() : all();
 }

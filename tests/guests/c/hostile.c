@@ -1,0 +1,348 @@
+/* hostile HOW [ARG...]: one way each of leaving the sandbox, or of breaking its supervisor. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define THREAD (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
+
+static char stacks[2][65536];
+static volatile int stop;
+static const char getpid_code[] = "\xb8\x27\0\0\0\xcd\x80\x31\xc9\x45\x31\xdb\xc3"; /* mov $39,%eax; int $0x80; ... ret */
+enum { SITE = 5 };
+
+static const char *result(long value)
+{
+	return value < 0 ? strerrorname_np(errno) : "done";
+}
+
+/* Every way of naming the process group that leads the session: the host's. */
+static void session(void)
+{
+	int group = getsid(0);
+	if (group <= 1)
+		group = atoi(getenv("SESSION"));
+	printf("getsid %d\n", getsid(0) == group && group != 1);
+	printf("kill %s\n", result(kill(-group, SIGTERM)));
+	printf("setpriority %s\n", result(setpriority(1, group, 5)));
+	printf("setown %s\n", result(fcntl(0, F_SETOWN, -group)));
+	printf("setpgid %s\n", result(setpgid(0, group)));
+}
+
+static int kill_by_pidfd(void *unused)
+{
+	while (!stop)
+		syscall(SYS_pidfd_send_signal, 3, SIGKILL, 0, 0);
+	return 0;
+}
+
+/* Children killed by another thread before their parent's fork is announced. */
+static void stillborn(void)
+{
+	time_t end = time(0) + 2;
+	if (fork()) { /* not init, whose stops are seen first */
+		wait(0);
+		return;
+	}
+	clone(kill_by_pidfd, stacks[0] + sizeof *stacks, THREAD, 0);
+	while (time(0) < end) {
+		int pidfd, pid = syscall(SYS_clone, CLONE_PIDFD | SIGCHLD, 0, &pidfd, 0, 0);
+		if (pid == 0)
+			_exit(0);
+		waitpid(pid, 0, 0);
+		close(pidfd);
+	}
+	stop = 1;
+	int pids = 0;
+	struct dirent *entry;
+	for (DIR *proc = opendir("/proc"); (entry = readdir(proc));)
+		pids += entry->d_name[0] >= '0' && entry->d_name[0] <= '9';
+	printf("%d processes\n", pids);
+}
+
+/* A lease makes whoever opens or truncates the file wait: that must not be the supervisor. */
+static void lease(void)
+{
+	int fd = open("/tmp/leased", O_CREAT | O_RDWR, 0644);
+	signal(SIGIO, SIG_IGN);
+	printf("lease %s\n", result(fcntl(fd, F_SETLEASE, F_WRLCK)));
+	if (fork() == 0) {
+		truncate("/tmp/leased", 5);
+		_exit(0);
+	}
+	for (int i = 0; i < 50; i++)
+		access("/tmp", F_OK), usleep(10000);
+	close(fd);
+	wait(0);
+	printf("served\n");
+}
+
+/* A script executed with no room below the stack pointer. */
+static void no_stack(void)
+{
+	static char *argv[] = {"x", 0};
+	long status;
+	int fd = open("/tmp/script", O_CREAT | O_WRONLY | O_TRUNC, 0755);
+	write(fd, "#!/bin/sh\nexit 0\n", 17);
+	close(fd);
+	__asm__ volatile("mov %%rsp, %%r12; xor %%esp, %%esp; syscall; mov %%r12, %%rsp"
+			 : "=a"(status)
+			 : "a"(59), "D"("/tmp/script"), "S"(argv), "d"(0)
+			 : "rcx", "r11", "r12", "memory");
+	printf("execve %ld\n", status);
+}
+
+/* What can be done with a file of the host's that was handed in as standard input. */
+static void handed_in(void)
+{
+	struct timespec past[2] = {{1, 0}, {1, 0}};
+	printf("link %s\n", result(linkat(AT_FDCWD, "/proc/self/fd/0", AT_FDCWD, "/tmp/linked", AT_SYMLINK_FOLLOW)));
+	printf("link descriptor %s\n", result(linkat(0, "", AT_FDCWD, "/tmp/linked2", AT_EMPTY_PATH)));
+	printf("utimens %s\n", result(futimens(0, past)));
+	printf("utimens by name %s\n", result(utimensat(AT_FDCWD, "/proc/self/fd/0", past, 0)));
+	printf("chmod %s\n", result(fchmod(0, 0777)));
+	printf("reopen for writing %s\n", result(open("/proc/self/fd/0", O_WRONLY)));
+	printf("truncate %s\n", result(truncate("/proc/self/fd/0", 0)));
+}
+
+/* Reading back through a descriptor handed in for writing. */
+static void read_back(void)
+{
+	dprintf(2, "reopen for reading %s\n", result(open("/proc/self/fd/1", O_RDONLY)));
+}
+
+static int after_leader(void *unused)
+{
+	struct stat st;
+	usleep(100000);
+	int directory = open("/tmp", O_RDONLY | O_DIRECTORY);
+	dprintf(1, "fstat %s\n", result(fstat(1, &st)));
+	dprintf(1, "openat %s\n", result(openat(directory, ".", O_RDONLY)));
+	_exit(0);
+}
+
+/* A process whose first thread has ended lives on in the others. */
+static void leader_gone(void)
+{
+	clone(after_leader, stacks[0] + sizeof *stacks, THREAD, 0);
+	syscall(SYS_exit, 0);
+}
+
+static int (*shared_site)(void);
+static volatile int ready;
+
+static int call_site(void *unused)
+{
+	while (!ready)
+		;
+	_exit(shared_site() < 0);
+}
+
+/* Two processes that share their memory meet an int 0x80 for the first time together. */
+static void shared_memory(void)
+{
+	int failed = 0;
+	for (int round = 0; round < 100; round++) {
+		int pids[2];
+		char *page = mmap(0, 4096, 7, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		memcpy(page, getpid_code, sizeof getpid_code);
+		shared_site = (int (*)(void))page;
+		ready = 0;
+		for (int i = 0; i < 2; i++)
+			pids[i] = clone(call_site, stacks[i] + sizeof *stacks, CLONE_VM | SIGCHLD, 0);
+		usleep(1000);
+		ready = 1;
+		for (int i = 0; i < 2; i++) {
+			int status;
+			waitpid(pids[i], &status, 0);
+			failed += status != 0;
+		}
+	}
+	printf("%d failed\n", failed);
+}
+
+static volatile int traps;
+
+static void trapped(int number)
+{
+	traps++;
+}
+
+/* A breakpoint of the guest's own where an int 0x80 was. */
+static void own_breakpoint(void)
+{
+	char *page = mmap(0, 4096, 7, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memcpy(page, getpid_code, sizeof getpid_code);
+	((int (*)(void))page)();
+	page[SITE] = 0xcc;
+	page[SITE + 1] = 0xc3;
+	signal(SIGTRAP, trapped);
+	((int (*)(void))page)();
+	printf("%d traps\n", traps);
+}
+
+/* Children that have ended and are not waited for still are processes of the host's. */
+static void zombies(void)
+{
+	int count = 0;
+	while (count < 200) {
+		int pid = fork();
+		if (pid == 0)
+			_exit(0);
+		if (pid < 0)
+			break;
+		siginfo_t info;
+		waitid(P_PID, pid, &info, WEXITED | WNOWAIT);
+		count++;
+	}
+	printf("%d zombies\n", count);
+}
+
+/* Forks the kernel refuses must not be counted as tasks. */
+static void failed_forks(void)
+{
+	int pids[8], p[2];
+	char byte;
+	pipe(p);
+	for (int i = 0; i < 8; i++)
+		if ((pids[i] = fork()) == 0) {
+			syscall(SYS_clone, CLONE_THREAD, 0, 0, 0, 0); /* EINVAL: no CLONE_VM */
+			write(p[1], "x", 1);
+			pause();
+		} else if (pids[i] < 0) {
+			printf("fork %s\n", result(pids[i]));
+			return; /* init's end is everybody's */
+		}
+	for (int i = 0; i < 8; i++)
+		read(p[0], &byte, 1);
+	int pid = fork();
+	if (pid == 0)
+		_exit(0);
+	printf("fork %s\n", result(pid));
+	for (int i = 0; i < 8; i++)
+		kill(pids[i], SIGKILL);
+}
+
+/* A program that is static when the supervisor looks, and wants INTERPRETER of the host when the kernel does. */
+static void interpreter(const char *host)
+{
+	struct {
+		Elf64_Ehdr header;
+		Elf64_Phdr segments[2];
+		char interpreter[1024];
+		unsigned char code[16];
+	} file = {0};
+	int ran = 0, type, pid;
+	memcpy(file.header.e_ident, "\177ELF\2\1\1", 7);
+	file.header.e_type = ET_DYN, file.header.e_machine = EM_X86_64, file.header.e_version = 1;
+	file.header.e_phoff = file.header.e_ehsize = sizeof file.header;
+	file.header.e_phentsize = sizeof *file.segments, file.header.e_phnum = 2;
+	file.header.e_entry = (char *)file.code - (char *)&file;
+	file.segments[0] = (Elf64_Phdr){PT_LOAD, 5, 0, 0, 0, sizeof file, sizeof file, 4096};
+	file.segments[1] = (Elf64_Phdr){PT_NULL, 4, (char *)file.interpreter - (char *)&file, 0, 0, strlen(host) + 1, 0, 1};
+	strcpy(file.interpreter, host);
+	memcpy(file.code, "\x31\xff\xb8\xe7\0\0\0\x0f\x05", 9); /* exit_group(0) */
+	int fd = open("/tmp/program", O_CREAT | O_RDWR, 0755);
+	write(fd, &file, sizeof file);
+	close(fd);
+	if ((pid = fork()) == 0)
+		for (;;) {
+			type = type == PT_INTERP ? PT_NULL : PT_INTERP;
+			while ((fd = open("/tmp/program", O_RDWR)) < 0)
+				;
+			pwrite(fd, &type, 4, offsetof(typeof(file), segments[1].p_type));
+			close(fd);
+			for (volatile int i = rand() % 200000; i > 0; i--)
+				;
+		}
+	for (time_t end = time(0) + 4; time(0) < end && !ran;) {
+		int status, child = fork();
+		if (child == 0) {
+			execl("/tmp/program", "program", (char *)0);
+			_exit(1);
+		}
+		waitpid(child, &status, 0);
+		ran = !WIFEXITED(status) || WEXITSTATUS(status) > 1;
+	}
+	kill(pid, SIGKILL);
+	printf(ran ? "the host's program ran\n" : "not run\n");
+}
+
+/* Many processes, each with a directory of its own and a first int 0x80, at once. */
+static void many(void)
+{
+	int ended = 0, status;
+	for (int i = 0; i < 60; i++)
+		if (fork() == 0) {
+			char name[40];
+			struct stat st;
+			char *page = mmap(0, 4096, 7, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			sprintf(name, "/tmp/d%d", i);
+			mkdir(name, 0755), chdir(name), fstat(0, &st);
+			memcpy(page, getpid_code, sizeof getpid_code);
+			((int (*)(void))page)();
+			usleep(200000);
+			execl("/bin/true", "true", (char *)0);
+			_exit(1);
+		}
+	while (wait(&status) > 0)
+		ended++;
+	printf("%d ended\n", ended);
+}
+
+/* Exec'ing children killed at a random moment. */
+static void killed_in_exec(void)
+{
+	char *argv[] = {"hostile", "nothing", 0};
+	srand(1);
+	for (int i = 0; i < 3000; i++) {
+		struct timespec from, now;
+		int delay = rand() % 1500000, pid = fork();
+		if (pid == 0) {
+			execv("/proc/self/exe", argv);
+			_exit(1);
+		}
+		clock_gettime(CLOCK_MONOTONIC, &from);
+		do
+			clock_gettime(CLOCK_MONOTONIC, &now);
+		while ((now.tv_sec - from.tv_sec) * 1000000000 + now.tv_nsec - from.tv_nsec < delay);
+		kill(pid, SIGKILL);
+		waitpid(pid, 0, 0);
+	}
+	printf("done\n");
+}
+
+int main(int argc, char **argv)
+{
+	const char *how = argv[1];
+	setvbuf(stdout, 0, _IOLBF, 0);
+	if (!strcmp(how, "session")) session();
+	if (!strcmp(how, "stillborn")) stillborn();
+	if (!strcmp(how, "lease")) lease();
+	if (!strcmp(how, "no-stack")) no_stack();
+	if (!strcmp(how, "handed-in")) handed_in();
+	if (!strcmp(how, "read-back")) read_back();
+	if (!strcmp(how, "leader-gone")) leader_gone();
+	if (!strcmp(how, "shared-memory")) shared_memory();
+	if (!strcmp(how, "own-breakpoint")) own_breakpoint();
+	if (!strcmp(how, "zombies")) zombies();
+	if (!strcmp(how, "failed-forks")) failed_forks();
+	if (!strcmp(how, "interpreter")) interpreter(argv[2]);
+	if (!strcmp(how, "many")) many();
+	if (!strcmp(how, "killed-in-exec")) killed_in_exec();
+	return 0;
+}

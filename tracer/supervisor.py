@@ -247,7 +247,12 @@ class Supervisor:
             self._give_up(task, bug)
 
     def _give_up(self, task: TracedTask, bug: Exception) -> None:
-        """A bug of ours at a stop: nobody knows what the process would do next, so it ends; the sandbox goes on."""
+        """A bug of ours at a stop: nobody knows what the process would do next, so it ends; the sandbox goes on.
+
+        Unless it was killed meanwhile, and its files in /proc went from under the handler.
+        """
+        if isinstance(bug, OSError) and not _alive(task.tid):
+            return
         import traceback
 
         self._report(f"bug at a stop of process {self.tree.guest(task.process.pid)}, which is killed: {bug!r}")
@@ -707,6 +712,14 @@ class Supervisor:
         if self.options.verbose and number not in self._reported:
             self._reported.add(number)
             self._report(f"process {self.tree.guest(task.process.pid)} made {what}, which is not supported: ENOSYS")
+
+
+def _alive(tid: int) -> bool:
+    try:
+        with open(f"/proc/{tid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X", b"x")
+    except OSError:
+        return False
 
 
 def _signalfd(numbers: set[int]) -> int:

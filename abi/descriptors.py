@@ -39,14 +39,15 @@ _F_NATIVE = (
     0, 1, 2, 3, 4, 5, 6, 7,  # DUPFD, GETFD, SETFD, GETFL, SETFL, GETLK, SETLK, SETLKW
     10, 11,  # SETSIG, GETSIG
     36, 37, 38,  # OFD locks
-    1024, 1025, 1026, 1027, 1028, 1029, 1030, 1031, 1032, 1033, 1034, 1035, 1036, 1037, 1038,
+    1025, 1026, 1027, 1028, 1029, 1030, 1031, 1032, 1033, 1034, 1035, 1036, 1037, 1038,
 )  # fmt: skip
 
 
 @linux.steer(
     72,
     "fcntl",
-    "the lock holder F_GETLK names is the kernel's number of init, not 1",
+    "the lock holder F_GETLK names is the kernel's number of init, not 1; F_SETLEASE, which could hold the supervisor, "
+    "is EINVAL",
     Support.PARTIAL,
     when=[When(1, _F_NATIVE, Plane.NATIVE)],
 )
@@ -89,7 +90,7 @@ def fcntl(call: Call):
 _TIOCGPGRP, _TIOCSPGRP, _TIOCGSID = 0x540F, 0x5410, 0x5429
 _IOCTL_NATIVE = (
     0x5401, 0x5402, 0x5403, 0x5404, 0x5405, 0x5406, 0x5407, 0x5408,  # TCGETS .. TCSETAF
-    0x5409, 0x540A, 0x540B, 0x540C, 0x540D, 0x540E,  # TCSBRK, TCXONC, TCFLSH, TIOCEXCL, TIOCNXCL, TIOCSCTTY
+    0x5409, 0x540A, 0x540B, 0x540E,  # TCSBRK, TCXONC, TCFLSH, TIOCSCTTY
     0x5411, 0x5413, 0x5414, 0x5415, 0x5416, 0x5417, 0x5418,  # TIOCOUTQ, winsize, modem lines
     0x5419, 0x541A, 0x541B,  # TIOCGSOFTCAR, TIOCSSOFTCAR, FIONREAD
     0x5420, 0x5421, 0x5422, 0x5424, 0x5425,  # TIOCPKT, FIONBIO, TIOCNOTTY, TIOCGETD, TCSBRKP
@@ -114,11 +115,12 @@ def ioctl(call: Call):
     tree, memory, address = call.sandbox.tree, call.memory, call.args[2]
     match call.args[1] & 0xFFFFFFFF:
         case c if c in (_TIOCGPGRP, _TIOCGSID):
+            translate = tree.guest_group if c == _TIOCGPGRP else tree.guest_session
 
             def after(value: int) -> int:
                 if value == 0:
                     number = int.from_bytes(memory.read(address, 4), "little", signed=True)
-                    memory.write(address, tree.guest_group(number).to_bytes(4, "little"))
+                    memory.write(address, translate(number).to_bytes(4, "little"))
                 return value
 
             return Native(after=after)

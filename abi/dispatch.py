@@ -269,9 +269,7 @@ def dispatch(entry: Entry | None, call: Call) -> DispatchResult:
     except OSError as failure:
         return Fail(SysError.of_errno(failure.errno))
     except Exception as bug:
-        import traceback
-
         arguments = ", ".join(hex(argument) for argument in call.args)
         sys.stderr.write(f"int80: bug in {entry.name}({arguments}): {bug!r}; the guest gets EIO\n")
-        call.sandbox.report_bug(traceback.format_exc())
+        call.sandbox.report_bug(bug)
         return Fail(SysError(Kind.EIO))

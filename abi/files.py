@@ -84,18 +84,17 @@ def _reopen(target: OpenFile, flags: int) -> int:
     """Open anew what a magic link stands for, a pipe or a file without a name, with other flags."""
     if flags & os.O_PATH:
         return os.dup(target.fd)
-    mode = os.fstat(target.fd).st_mode & _S_IFMT
+    status = os.fstat(target.fd)
+    mode = status.st_mode & _S_IFMT
     if mode == 0o140000:
         raise SysError(Kind.ENXIO)
+    have = fcntl.fcntl(target.fd, fcntl.F_GETFL) & os.O_ACCMODE
+    if status.st_nlink and have not in (os.O_RDWR, flags & os.O_ACCMODE):
+        raise SysError(Kind.EACCES)  # what was handed in from outside keeps the access it came with
     if mode not in (_S_IFREG, _S_IFIFO):
-        # A device or a directory from outside the tree: the guest keeps what it was given, no more.
-        have = fcntl.fcntl(target.fd, fcntl.F_GETFL) & os.O_ACCMODE
-        if have not in (os.O_RDWR, flags & os.O_ACCMODE):
-            raise SysError(Kind.EACCES)
         return os.dup(target.fd)
-    have = fcntl.fcntl(target.fd, fcntl.F_GETFL)
-    if mode == _S_IFREG and os.fstat(target.fd).st_nlink and flags & _WRITES and have & os.O_ACCMODE == os.O_RDONLY:
-        raise SysError(Kind.EACCES)  # a host file handed in read-only stays so
+    if status.st_nlink and flags & os.O_TRUNC and have == os.O_RDONLY:
+        raise SysError(Kind.EACCES)
     keep = os.O_ACCMODE | os.O_APPEND | os.O_NONBLOCK | os.O_TRUNC
     wanted = flags & keep | os.O_CLOEXEC | os.O_NOCTTY
     if mode == _S_IFIFO and not wanted & os.O_NONBLOCK:
@@ -455,6 +454,8 @@ def _utimens(call: Call, found: Location | OpenFile, times: bytes | None):
             if not 0 <= value < 1_000_000_000 and value not in (0x3FFFFFFF, 0x3FFFFFFE):
                 raise SysError(Kind.EINVAL)
     if isinstance(found, OpenFile):
+        if os.fstat(found.fd).st_nlink:
+            raise SysError(Kind.EPERM)  # a file of the host's that was handed in
         kernel.utimensat(found.fd, b"", times, AT_EMPTY_PATH)
         return OK
     check_writable(found)
@@ -654,6 +655,8 @@ def fremovexattr(call: Call):
 def inotify_add_watch(call: Call):
     mask = call.args[2] & 0xFFFFFFFF
     inotify = OpenFile(call.files.get(call.int(0)))
+    if os.readlink(self_path(inotify.fd)) != b"anon_inode:inotify":
+        raise SysError(Kind.EINVAL)
     found = call.find(AT_FDCWD, call.path(1), not mask & 0x02000000)
     if isinstance(found, OpenFile):
         raise SysError(Kind.EACCES)

@@ -139,8 +139,8 @@ def _link(call: Call, olddir: int, old: bytes, newdir: int, new: bytes, flags: i
     if make is None or not isinstance(source, OpenFile):
         raise SysError(Kind.EPERM)
     found = call.sandbox.namespace.reach(source)
-    if isinstance(found, Location) and found.mount is not where.mount:
-        raise SysError(Kind.EXDEV)
+    if found.mount is not where.mount if isinstance(found, Location) else os.fstat(source.fd).st_nlink:
+        raise SysError(Kind.EXDEV)  # another mount's, or a host file that was handed in
     make(source.fd, where.node, parent.name)
     return OK
 

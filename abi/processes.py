@@ -26,9 +26,10 @@ def fork(call: Call):
     """With a limit on tasks: let the kernel fork only below it.  EAGAIN."""
     tree, limit = call.sandbox.tree, call.sandbox.pids_limit
     if limit is not None:
-        if len(tree.tasks) + len(tree.forking - {call.task.tid}) >= limit:
+        if tree.population() >= limit:
             raise SysError(Kind.EAGAIN)
         tree.forking.add(call.task.tid)
+        return Native(after=lambda value: value)  # seen to its end, for one that the kernel refuses
     return Native()
 
 
@@ -181,7 +182,7 @@ def getpgid(call: Call):
 def getsid(call: Call):
     tree = call.sandbox.tree
     number = tree.host(call.int(0)) if call.int(0) else call.process.pid
-    return Return(tree.guest_group(os.getsid(number)))
+    return Return(tree.guest_session(os.getsid(number)))
 
 
 linux.native(112, "setsid")

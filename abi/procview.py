@@ -42,6 +42,9 @@ class ProcView:
     def guest_group(self, number: int) -> int:
         return self._tree.guest_group(number)
 
+    def guest_session(self, number: int) -> int:
+        return self._tree.guest_session(number)
+
     def caller(self) -> tuple[int, int]:
         task = self._sandbox.caller
         return self._tree.guest(task.process.pid), self._tree.guest(task.tid)

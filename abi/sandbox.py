@@ -33,7 +33,13 @@ class Sandbox:
         """The gid a guest sees for a host gid."""
         return 0 if gid == self.host_gid else gid
 
-    def report_bug(self, details: str) -> None:
-        """Keep the details of a bug of ours where a person will find them: on the log, if asked for."""
-        if self.verbose:
-            os.write(2, details.encode())
+    def report_bug(self, bug: Exception) -> None:
+        """Show where a bug of ours arose, to a person who asked for details."""
+        if not self.verbose:
+            return
+        try:
+            import traceback
+
+            os.write(2, "".join(traceback.format_exception(bug)).encode())
+        except OSError:
+            pass  # out of descriptors, maybe the very bug

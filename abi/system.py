@@ -12,6 +12,7 @@ linux.native(99, "sysinfo", "the host's figures")
 linux.native(318, "getrandom")
 _CAP_SYS_ADMIN = 21
 _NAME_MAX = 64
+_ADMIN = "as without the capability: the host is not the guest's to administer"
 
 
 @linux.answer(63, "uname")
@@ -50,7 +51,7 @@ for _number, _name in (
     (175, "init_module"), (176, "delete_module"), (179, "quotactl"), (246, "kexec_load"), (313, "finit_module"),
     (320, "kexec_file_load"), (443, "quotactl_fd"),
 ):  # fmt: skip
-    linux.refuse(_number, _name, Kind.EPERM, "as without the capability: the host is not the guest's to administer", Support.PARTIAL)
+    linux.refuse(_number, _name, Kind.EPERM, _ADMIN, Support.PARTIAL)
 for _number, _name in (
     (298, "perf_event_open"), (321, "bpf"), (444, "landlock_create_ruleset"), (445, "landlock_add_rule"),
     (446, "landlock_restrict_self"), (459, "lsm_get_self_attr"), (460, "lsm_set_self_attr"),

@@ -36,7 +36,7 @@ class Scratch:
 
         place = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else tempfile.gettempdir()
         _sweep(place)
-        self._base = tempfile.mkdtemp(prefix=_PREFIX, dir=place)
+        self._base = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=place)
         self._lock = os.open(self._base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._janitor = _janitor(self._base)
@@ -55,7 +55,7 @@ class Scratch:
 
 
 def _janitor(base: str) -> tuple[int, int]:
-    import shutil  # before the fork: the janitor must not read files any more
+    import shutil  # noqa: F401 - before the fork: the janitor must not read files any more
 
     read, write = os.pipe()
     pid = os.fork()
@@ -68,19 +68,18 @@ def _janitor(base: str) -> tuple[int, int]:
         os.closerange(0, read)
         os.closerange(read + 1, 1 << 16)
         os.read(read, 1)  # returns when the last copy of the other end is gone
-        shutil.rmtree(base, ignore_errors=True)
-        shutil.rmtree(base, ignore_errors=True)  # a guest that was still dying may have added to it
+        for _ in range(2):  # a guest that was still dying may have added to it
+            _remove(base)
     finally:
         os._exit(0)
 
 
 def _sweep(place: str) -> None:
     """Remove what a killed supervisor and a killed janitor left: a directory of ours without its lock."""
-    import shutil
-
     for name in os.listdir(place):
         path = os.path.join(place, name)
-        if not name.startswith(_PREFIX):
+        owner = name.removeprefix(_PREFIX).partition("-")[0]
+        if not name.startswith(_PREFIX) or not owner.isdigit() or os.path.exists(f"/proc/{owner}"):
             continue
         try:
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -89,8 +88,23 @@ def _sweep(place: str) -> None:
         try:
             if os.fstat(fd).st_uid == os.geteuid():
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path, ignore_errors=True)
+                _remove(path)
         except OSError:
             pass  # somebody lives there
         finally:
             os.close(fd)
+
+
+def _remove(path: str) -> None:
+    """Remove a tree, also one whose directories the guest has made unreadable."""
+    import shutil
+
+    for directory, names, _ in os.walk(path):
+        for name in names:
+            inner = os.path.join(directory, name)
+            if not os.path.islink(inner):
+                try:
+                    os.chmod(inner, 0o700)
+                except OSError:
+                    continue
+    shutil.rmtree(path, ignore_errors=True)

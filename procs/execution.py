@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 
 from procs import elf
 from vfs.kernel import error
@@ -87,7 +88,7 @@ def _open(target: Location | OpenFile) -> tuple[int, Location | None]:
 def _script(head: bytes) -> tuple[bytes, bytes]:
     """Interpreter and argument (maybe empty) of a ``#!`` line, cut where the kernel cuts it.  ENOEXEC."""
     line, newline, _ = head[2:_SCRIPT_LINE].partition(b"\n")
-    words = line.split(b"\0", 1)[0].strip(b" \t").split(None, 1)
-    if not words or (len(words) == 1 and not newline and len(head) >= _SCRIPT_LINE):
+    words = re.split(rb"[ \t]+", line.split(b"\0", 1)[0].strip(b" \t"), maxsplit=1)
+    if not words[0] or (len(words) == 1 and not newline and len(head) >= _SCRIPT_LINE):
         raise error(errno.ENOEXEC)  # no interpreter, or one whose name may be cut off
     return words[0], words[1] if len(words) > 1 else b""

@@ -16,7 +16,7 @@ class Process:
     """A thread group.  `pid` is the kernel's number; `table` is its ABI's."""
 
     __slots__ = (
-        "abi", "credentials", "dumpable", "exe", "files", "fs", "no_new_privs", "pid", "tasks",
+        "abi", "credentials", "dumpable", "exe", "fs", "no_new_privs", "pid", "tasks",
     )  # fmt: skip
 
     def __init__(self, pid: int, abi, fs, credentials) -> None:
@@ -25,7 +25,6 @@ class Process:
         self.fs = fs  # vfs.namespace.FsContext, maybe shared
         self.credentials = credentials
         self.exe = None  # vfs.namespace.Location of the program
-        self.files = None  # the tracer's access to its descriptors
         self.dumpable = 1
         self.no_new_privs = 0
         self.tasks: dict[int, Task] = {}
@@ -58,6 +57,7 @@ class ProcessTree:
         self.processes: dict[int, Process] = {}
         self.forking: set[int] = set()  # tasks let into fork whose child is not seen yet
         self.forking: set[int] = set()  # tasks let into fork whose child is not seen yet
+        self.zombies: set[int] = set()  # processes that ended; some are gone by now
         self.init_pid = 0
 
     def add(self, task: Task) -> None:
@@ -97,13 +97,22 @@ class ProcessTree:
         return found
 
     def guest_group(self, number: int) -> int:
-        """A process group or session id as the guest sees it; 0 when its leader was never inside."""
+        """A process group as the guest sees it; 0 when none of its processes is inside."""
         if number == self.init_pid:
             return 1
         return number if number in self.tasks or self._has_group(number) else 0
 
+    def guest_session(self, number: int) -> int:
+        """A session as the guest sees it; 0 for the one init was started in, which is the host's."""
+        if number == self.init_pid:
+            return 1
+        return 0 if number == os.getsid(0) else number
+
     def host_group(self, number: int) -> int:
-        """The kernel's number of a process group that has members here.  ESRCH."""
+        """The kernel's number of a process group that has members here.  ESRCH.
+
+        Groups alone count, not sessions: init's session is the host's, and so is the group of its leader.
+        """
         number = self.init_pid if number == 1 else number
         if not self._has_group(number):
             raise error(errno.ESRCH)
@@ -112,8 +121,15 @@ class ProcessTree:
     def _has_group(self, number: int) -> bool:
         for pid in self.processes:
             try:
-                if number in (os.getpgid(pid), os.getsid(pid)):
+                if number == os.getpgid(pid):
                     return True
             except ProcessLookupError:
                 continue
         return False
+
+    # -- the limit ----------------------------------------------------------------------------
+
+    def population(self) -> int:
+        """Tasks, zombies that nobody has waited for yet, and forks under way."""
+        self.zombies = {pid for pid in self.zombies if pid not in self.tasks and os.path.exists(f"/proc/{pid}")}
+        return len(self.tasks) + len(self.zombies) + len(self.forking)

@@ -19,7 +19,7 @@ from tracer import ptrace
 from tracer.ptrace import ORIG_RAX, RAX, RIP, U64
 
 _PAUSE = 34
-_EINTR = 4
+_EINTR, _ENOMEM = 4, 12
 _ERESTARTSYS = 512
 _WAKE = signal.SIGRTMIN  # ends a worker's system call; its handler does nothing
 _PATIENCE = 50  # milliseconds between two tries to end a worker that was called off
@@ -124,8 +124,13 @@ class Asides:
         """Begin `work` for the call that `notification` announced."""
         if task.aside is not None:
             task.aside.cancel()
-        parked = task.aside = Parked(self, task, number, arguments)
-        parked.thread = _thread.start_new_thread(self._work, (parked, work))
+        parked = Parked(self, task, number, arguments)
+        try:
+            parked.thread = _thread.start_new_thread(self._work, (parked, work))
+        except RuntimeError:  # no more threads
+            self.supervisor.listener.reply(notification, -_ENOMEM)
+            return
+        task.aside = parked
         try:
             ptrace.request(ptrace.INTERRUPT, task.tid)
         except ProcessLookupError:

@@ -10,6 +10,7 @@ it to the top of the new stack, where AT_EXECFN finds it, and there it is overwr
 
 from __future__ import annotations
 
+import fcntl
 import os
 import struct
 
@@ -17,12 +18,30 @@ from abi.errors import Kind, SysError
 from procs.execution import ExecPlan
 from vfs.namespace import Location
 
-_AT_ENTRY, _AT_EXECFN, _AT_SYSINFO_EHDR = 9, 31, 33
+_AT_BASE, _AT_ENTRY, _AT_EXECFN, _AT_SYSINFO_EHDR = 7, 9, 31, 33
 _RED_ZONE = 128
 _SCRATCH = 64  # bytes behind the name at the top of every stack: room for the next image's path
 _ARGUMENTS_MAX = 1 << 18  # pointers; more than the kernel's own limit on their strings lets through
 _PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
 _COPIES_MAX = 8
+_COPY_MAX = 1 << 29  # bytes of a program that is copied into memory
+_PATH_MAX = 4096
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+
+class Program:
+    """The file to run and its interpreter (None: static), by descriptors that live as long as this does."""
+
+    __slots__ = ("fd", "interpreter")
+
+    def __init__(self, fd: int, interpreter: int | None) -> None:
+        self.fd = fd
+        self.interpreter = interpreter
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+        if self.interpreter is not None:
+            os.close(self.interpreter)
 
 
 class Image:
@@ -64,42 +83,47 @@ class Programs:
     def __init__(self, directory: bytes) -> None:
         self.directory = directory
         self._vdso_offset: int | None = None
-        self._copies: dict[tuple, int] = {}
+        self._copies: dict[tuple, Program] = {}
         self._sites: dict[tuple, set[int]] = {}
 
     # -- before -------------------------------------------------------------------------------
 
-    def prepare(self, namespace, context, plan: ExecPlan) -> int:
-        """The descriptor to run: the program itself, or a copy of it that names the guest's interpreter.
+    def prepare(self, namespace, context, plan: ExecPlan) -> Program:
+        """What to run: the program itself, or a copy of it that names the guest's interpreter.
 
         The kernel takes PT_INTERP from the host's root.  Where that is not the file the guest's root has, the
         program is run from a memfd whose PT_INTERP leads to the guest's.  Errors of finding it.
         """
         if plan.interpreter is None:
-            return plan.fd
+            return Program(os.dup(plan.fd), None)
         found = namespace.walk(context, context.root, plan.interpreter)
         if not isinstance(found, Location) or not found.node.is_file or not found.node.mode & 0o111:
             raise SysError(Kind.EACCES)
         mine = found.fs.stat(found.node)
+        interpreter = found.fs.open(found.node, os.O_RDONLY)
         try:
             hosts = os.stat(plan.interpreter)
             if (mine.st_dev, mine.st_ino) == (hosts.st_dev, hosts.st_ino):
-                return plan.fd
+                return Program(os.dup(plan.fd), interpreter)
         except OSError:
             pass  # the host has no such file
         key = (plan.stat.st_dev, plan.stat.st_ino, plan.stat.st_size, plan.stat.st_mtime_ns, mine.st_dev, mine.st_ino)
         copy = self._copies.pop(key, None)
         if copy is None:
-            copy = self._copy(plan, found.fs.open(found.node, os.O_RDONLY))
+            copy = self._copy(plan, interpreter)
+        else:
+            os.close(interpreter)
         self._copies[key] = copy
         while len(self._copies) > _COPIES_MAX:
-            oldest = self._copies.pop(next(iter(self._copies)))
-            os.close(oldest)
+            del self._copies[next(iter(self._copies))]
         return copy
 
-    def _copy(self, plan: ExecPlan, interpreter: int) -> int:
-        """A memfd of the program whose PT_INTERP is `interpreter` (kept open as long as the supervisor lives)."""
-        copy = os.memfd_create("int80-program", os.MFD_CLOEXEC)
+    def _copy(self, plan: ExecPlan, interpreter: int) -> Program:
+        """A sealed memfd of the program whose PT_INTERP is `interpreter`.  ENOMEM."""
+        if plan.stat.st_size > _COPY_MAX:
+            os.close(interpreter)
+            raise SysError(Kind.ENOMEM)
+        copy = os.memfd_create("int80-program", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         offset = 0
         while sent := os.sendfile(copy, plan.fd, offset, 1 << 30):
             offset += sent
@@ -110,19 +134,23 @@ class Programs:
         os.pwrite(copy, path, offset)
         for index in range(count):
             where = table + index * entry_size
-            fields = list(_PROGRAM_HEADER.unpack(os.pread(copy, _PROGRAM_HEADER.size, where)))
+            raw = os.pread(copy, _PROGRAM_HEADER.size, where)
+            if len(raw) < _PROGRAM_HEADER.size:
+                break  # cut short since it was planned: the kernel will say so
+            fields = list(_PROGRAM_HEADER.unpack(raw))
             if fields[0] == 3:
                 fields[2], fields[5], fields[6] = offset, len(path), len(path)
                 os.pwrite(copy, _PROGRAM_HEADER.pack(*fields), where)
-        os.chmod(b"/proc/self/fd/%d" % copy, 0o500)
+        os.fchmod(copy, 0o500)
+        fcntl.fcntl(copy, fcntl.F_ADD_SEALS, _SEALS)
         readable = os.open(b"/proc/self/fd/%d" % copy, os.O_RDONLY | os.O_CLOEXEC)
         os.close(copy)  # an open writer would be ETXTBSY
-        return readable
+        return Program(readable, interpreter)
 
     def path(self, fd: int, name: bytes) -> bytes:
         """A path to `fd` that takes up at least as much room as `name` and the scratch bytes."""
         plain = len(self.directory) + 4 + len(b"%d" % fd)
-        slashes = max(1, len(name) + _SCRATCH - plain)
+        slashes = max(1, min(len(name) + _SCRATCH, _PATH_MAX - 1) - plain)
         return self.directory + b"/fd" + b"/" * slashes + b"%d" % fd
 
     def place(self, memory, stack_pointer: int, image: Image, path: bytes, argv: int, plan: ExecPlan):
@@ -133,7 +161,7 @@ class Programs:
         block = path + b"\0"
         if plan.arguments is None:
             try:
-                address = stack_pointer - _RED_ZONE - len(block) & -16
+                address = _below(stack_pointer, len(block))
                 memory.write(address, block)
                 return address, argv
             except SysError:
@@ -148,7 +176,7 @@ class Programs:
         block = block.ljust(len(block) + 15 & -16, b"\0")
         pointers = self._pointers(memory, argv)[1:]
         size = len(block) + 8 * (len(strings) + len(pointers) + 1)
-        address = stack_pointer - _RED_ZONE - size & -16
+        address = _below(stack_pointer, size)
         values = [address + offset for offset in strings] + pointers + [0]
         memory.write(address, block + struct.pack(f"<{len(values)}Q", *values))
         return address, address + len(block)
@@ -172,16 +200,17 @@ class Programs:
 
     # -- after --------------------------------------------------------------------------------
 
-    def ran(self, pid: int, fd: int) -> bool:
-        """Whether the program now running is the file behind `fd`."""
-        chosen, running = os.fstat(fd), os.stat(b"/proc/%d/exe" % pid)
-        return (chosen.st_dev, chosen.st_ino) == (running.st_dev, running.st_ino)
+    def settle(self, pid: int, memory, plan: ExecPlan, program: Program, path: bytes) -> Image | None:
+        """Check what was run and put the guest's name where AT_EXECFN points; what is to be known of the image.
 
-    def settle(self, pid: int, memory, plan: ExecPlan, path: bytes) -> Image:
-        """Put the guest's name where AT_EXECFN points; what else is to be known of the image."""
+        None when the program, or the interpreter mapped with it, is not the file that was chosen.
+        """
+        if not _same_file(os.fstat(program.fd), os.stat(b"/proc/%d/exe" % pid)):
+            return None
         image = Image()
         with open(b"/proc/%d/auxv" % pid, "rb") as file:
             raw = file.read()
+        base = 0
         for kind, value in struct.iter_unpack("<QQ", raw[: len(raw) & -16]):
             if kind == _AT_EXECFN:
                 room = len(path) + 1
@@ -195,6 +224,10 @@ class Programs:
                 image.vdso_call = self._vdso_call(memory, value)
             elif kind == _AT_ENTRY:
                 image.entry = value
+            elif kind == _AT_BASE:
+                base = value
+        if not _is_mapped(pid, base, program.interpreter):
+            return None
         st = plan.stat
         image.program = (st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns)
         image.sites = self._sites.setdefault(image.program, set())
@@ -209,6 +242,34 @@ class Programs:
             data = memory.read_some(base, 16384)
             self._vdso_offset = _find_syscall(data)
         return base + self._vdso_offset if self._vdso_offset else 0
+
+
+def _below(stack_pointer: int, size: int) -> int:
+    """Where `size` bytes fit below the red zone.  EFAULT where there is no below."""
+    address = stack_pointer - _RED_ZONE - size & -16
+    if address <= 0:
+        raise SysError(Kind.EFAULT)
+    return address
+
+
+def _same_file(one: os.stat_result, other: os.stat_result) -> bool:
+    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+
+
+def _is_mapped(pid: int, base: int, interpreter: int | None) -> bool:
+    """Whether what is mapped at AT_BASE is `interpreter`, or nothing is and there is to be none.
+
+    By inode and name: the device that proc_pid_maps(5) shows is not stat's on every file system.
+    """
+    if not base or interpreter is None:
+        return not base and interpreter is None
+    chosen = (os.fstat(interpreter).st_ino, os.readlink(b"/proc/self/fd/%d" % interpreter))
+    with open(b"/proc/%d/maps" % pid, "rb") as maps:
+        for line in maps:
+            span, _, _, _, inode, *name = line.rstrip(b"\n").split(None, 5)
+            if int(span.split(b"-")[0], 16) == base:
+                return (int(inode), name[0] if name else b"") == chosen
+    return False
 
 
 def _find_syscall(data: bytes) -> int:

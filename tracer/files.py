@@ -9,14 +9,20 @@ from abi.dispatch import OK, Native
 from abi.errors import Kind, SysError
 from vfs import kernel
 
+_PIDFD_THREAD = os.O_EXCL  # pidfd_open(2), Linux 6.9
+
 
 class GuestFiles:
-    """The descriptor table of one process, seen through its pidfd."""
+    """The descriptor table of one task, seen through a pidfd.
 
-    __slots__ = ("_pidfd", "pid")
+    Before 6.9 a pidfd is of a whole process, so what is seen is its first thread's table.
+    """
 
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
+    __slots__ = ("_pidfd", "_process", "_tid")
+
+    def __init__(self, tid: int, process) -> None:
+        self._tid = tid
+        self._process = process
         self._pidfd: int | None = None
 
     def __del__(self) -> None:
@@ -28,7 +34,10 @@ class GuestFiles:
         if fd < 0:
             raise SysError(Kind.EBADF)
         if self._pidfd is None:
-            self._pidfd = kernel.pidfd_open(self.pid)
+            try:
+                self._pidfd = kernel.pidfd_open(self._tid, _PIDFD_THREAD)
+            except OSError:
+                self._pidfd = kernel.pidfd_open(self._process.pid)
         return kernel.pidfd_getfd(self._pidfd, fd)
 
     def check(self, fd: int) -> None:

@@ -50,23 +50,19 @@ def enter(task, registers, at: int, in_call: bool, patch: bool) -> bool:
     if registers[CS] != _USER_CS:
         return False
     image = task.process.image
-    text = Text(task.tid)
-    try:
-        found = text.read(at, INSTRUCTION)
-        if found == SYSCALL and at in image.patched:
-            rewritten = True  # another thread's stop did it a moment ago
-        elif found != INT80:
-            return False
+    found = task.memory.read_some(at, INSTRUCTION)
+    if found == SYSCALL and in_call:
+        rewritten = True  # another task that has this memory came here a moment ago
+    elif found != INT80:
+        return False
+    else:
+        number = registers[ORIG_RAX] if in_call else registers[RAX]
+        tries = image.kept.get(at, 0)
+        rewritten = patch and tries < _TRIES and _rewrite(task, at, number & 0xFFFFFFFF, registers[RSP])
+        if rewritten:
+            image.patched.add(at)
         else:
-            number = registers[ORIG_RAX] if in_call else registers[RAX]
-            tries = image.kept.get(at, 0)
-            rewritten = patch and tries < _TRIES and _rewrite(task, text, at, number & 0xFFFFFFFF, registers[RSP])
-            if rewritten:
-                image.patched.add(at)
-            else:
-                image.kept[at] = tries + 1
-    finally:
-        text.close()
+            image.kept[at] = tries + 1
     if in_call:
         registers[RAX] = registers[ORIG_RAX]
         registers[ORIG_RAX] = U64  # no call: the kernel's 32-bit entry does nothing
@@ -82,27 +78,37 @@ def enter(task, registers, at: int, in_call: bool, patch: bool) -> bool:
     return True
 
 
-def _rewrite(task, text: Text, at: int, number: int, stack_pointer: int) -> bool:
+def _rewrite(task, at: int, number: int, stack_pointer: int) -> bool:
     """Turn the site into ``syscall`` if rcx and r11 are dead there and the page is the process's alone."""
     from tracer.sites import rewritable
 
     image = task.process.image
-    inode = _private(task.process.pid, at)
-    if inode is None or not rewritable(at, number, text.read, stack_pointer):
-        return False
-    if image.program is not None and inode == image.program[1]:
-        image.sites.add(at - image.entry)
-    if len(task.process.tasks) == 1:
-        return text.write(at, SYSCALL)
-    # Others may be executing these very bytes: one byte at a time, behind a breakpoint that `breakpoint_of_ours`
-    # sends back once the new instruction is whole.
-    image.patched.add(at)
-    return text.write(at, _INT3) and text.write(at + 1, SYSCALL[1:]) and text.write(at, SYSCALL[:1])
+    try:
+        inode = _private(task.process.pid, at)
+        text = Text(task.tid)
+    except OSError:
+        return False  # out of descriptors, or the task is dying
+    try:
+        if inode is None or not rewritable(at, number, text.read, stack_pointer):
+            return False
+        if image.program is not None and inode == image.program[1]:
+            image.sites.add(at - image.entry)
+        if len(task.process.tasks) == 1:
+            return text.write(at, SYSCALL)
+        # Others may be executing these very bytes: one byte at a time, behind a breakpoint that
+        # `breakpoint_of_ours` sends back once the new instruction is whole.
+        image.patched.add(at)
+        return text.write(at, _INT3) and text.write(at + 1, SYSCALL[1:]) and text.write(at, SYSCALL[:1])
+    finally:
+        text.close()
 
 
 def rewrite_known(tid: int, image) -> None:
     """At exec: rewrite the sites that an earlier run of the same file has shown to be safe."""
-    text = Text(tid)
+    try:
+        text = Text(tid)
+    except OSError:
+        return
     try:
         for offset in image.sites:
             at = image.entry + offset
@@ -129,7 +135,7 @@ def _private(pid: int, address: int) -> int | None:
 def breakpoint_of_ours(task, registers) -> bool:
     """Whether a SIGTRAP came from a site that was half rewritten; it is then put back to run again."""
     at = registers[RIP] - 1
-    if at not in task.process.image.patched:
+    if at not in task.process.image.patched or task.memory.read_some(at, INSTRUCTION) != SYSCALL:
         return False
     registers[RIP] = at
     ptrace.setregs(task.tid, registers)

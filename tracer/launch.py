@@ -105,7 +105,11 @@ def _child(go: int, report: int, program: bytes, path: bytes, argv: list[bytes],
         # Native calls only from here on.
         os.write(report, b"%d" % listener)
         if os.read(go, 1) == b"2":
-            os.execve(path, argv, env)
+            try:
+                os.execve(path, argv, env)
+            except OSError as problem:
+                os.write(2, b"int80: %s: cannot be run: %s\n" % (path, problem.strerror.lower().encode()))
+                os._exit(126)
     except OSError as problem:
         try:
             os.write(report, f"{step}: {problem.strerror}".encode())

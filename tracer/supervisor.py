@@ -53,11 +53,12 @@ _SKIPPED = U64  # orig_rax of a call that is not to be made
 class TracedTask(Task):
     """A task with what the tracer keeps between two of its stops."""
 
-    __slots__ = ("aside", "birth", "memory", "plan", "restore", "started", "trap")
+    __slots__ = ("aside", "birth", "files", "memory", "plan", "restore", "started", "trap")
 
     def __init__(self, tid: int, process: Process) -> None:
         super().__init__(tid, process)
         self.memory = GuestMemory(tid)
+        self.files = GuestFiles(tid, process)
         self.restore = None  # (registers before steering, after) of the call under way
         self.trap: gate.Trap | None = None
         self.plan = None  # (ExecPlan, fd, path) of the execve under way
@@ -71,9 +72,13 @@ class TracedProcess(Process):
 
     __slots__ = ("image",)
 
+    @property
+    def files(self) -> GuestFiles:
+        """The descriptors of whichever thread is there."""
+        return next(iter(self.tasks.values())).files
+
     def fork(self, pid: int, share_fs: bool) -> TracedProcess:
         child = super().fork(pid, share_fs)
-        child.files = GuestFiles(pid)
         child.image = self.image.copy()
         return child
 
@@ -103,6 +108,7 @@ class Supervisor:
         self.listener: Listener | None = None
         self.terminal: int | None = None  # the terminal whose foreground group we may set
         self._strangers: dict[int, int] = {}  # stopped tasks nobody has announced yet
+        self._stillborn: set[int] = set()  # dead tasks nobody has announced yet
         self._reported: set[int] = set()  # numbers of unsupported calls already spoken of
         self._signals = _signalfd({signal.SIGCHLD} | _FORWARDED)
         self._asides = None
@@ -115,7 +121,6 @@ class Supervisor:
         """Take over init as `tracer.launch.start` left it."""
         process = TracedProcess(pid, self.linux, process_context, credentials)
         process.image = Image()
-        process.files = GuestFiles(pid)
         task = TracedTask(pid, process)
         task.started = True
         self.tree.init_pid = pid
@@ -202,7 +207,7 @@ class Supervisor:
             result, task.aside = task.aside.result, None
         else:
             entry = process.abi.entry(number)
-            result = dispatch(entry, Call(sandbox, task, number, arguments, task.memory, process.files))
+            result = dispatch(entry, Call(sandbox, task, number, arguments, task.memory, task.files))
         kind = type(result)
         if kind is Return:
             listener.reply(notification, result.value)
@@ -235,8 +240,11 @@ class Supervisor:
             self._strangers.pop(tid, None)
             if task is not None:
                 self._ended(task, status)
+            else:
+                self._stillborn.add(tid)
             return
         if task is None:
+            self._stillborn.discard(tid)
             self._strangers[tid] = status
             return
         try:
@@ -253,10 +261,8 @@ class Supervisor:
         """
         if isinstance(bug, OSError) and not _alive(task.tid):
             return
-        import traceback
-
         self._report(f"bug at a stop of process {self.tree.guest(task.process.pid)}, which is killed: {bug!r}")
-        self.sandbox.report_bug(traceback.format_exc())
+        self.sandbox.report_bug(bug)
         try:
             os.kill(task.process.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -265,6 +271,8 @@ class Supervisor:
     def _ended(self, task: TracedTask, status: int) -> None:
         self.tree.forking.discard(task.tid)
         self.tree.remove(task.tid)
+        if self.sandbox.pids_limit is not None and task.tid == task.process.pid:
+            self.tree.zombies.add(task.tid)
         if task.aside is not None:
             task.aside.cancel()
         if task.tid == self.tree.init_pid:
@@ -445,6 +453,9 @@ class Supervisor:
 
     def _gate_fault(self, task: TracedTask) -> bool:
         """Whether a SIGSEGV is the gate on a host without IA32 emulation; the call is then under way."""
+        code = int.from_bytes(ptrace.siginfo(task.tid)[8:12], "little", signed=True)
+        if code <= 0 and not self.options.force_segv:
+            return False  # sent by kill(2), not by the processor
         registers = ptrace.getregs(task.tid)
         if task.trap is not None or not gate.enter(task, registers, registers[RIP], False, self.options.patch):
             return False
@@ -463,7 +474,7 @@ class Supervisor:
         self.sandbox.caller = task
         process = task.process
         entry = process.abi.entry(number)
-        result = dispatch(entry, Call(self.sandbox, task, number, arguments, task.memory, process.files))
+        result = dispatch(entry, Call(self.sandbox, task, number, arguments, task.memory, task.files))
         match result:
             case Native(changed=changed, number=other, after=after):
                 if changed or other is not None or after is not None:
@@ -530,8 +541,8 @@ class Supervisor:
     def _steer_exec(self, task: TracedTask, registers, plan) -> None:
         process = task.process
         try:
-            fd = self.programs.prepare(self.sandbox.namespace, process.fs, plan)
-            path = self.programs.path(fd, plan.name)
+            program = self.programs.prepare(self.sandbox.namespace, process.fs, plan)
+            path = self.programs.path(program.fd, plan.name)
             at = registers[ORIG_RAX] == 322  # execveat: arguments stand one further
             argv_index = 2 if at else 1
             argv = registers[ARGUMENTS[argv_index]]
@@ -543,7 +554,7 @@ class Supervisor:
             self._skip(task, registers, -process.abi.error_number(SysError.of_errno(failure.errno).kind))
             return
         task.restore = (list(registers), None)
-        task.plan = (plan, fd, path)
+        task.plan = (plan, program, path)
         envp = registers[ARGUMENTS[argv_index + 1]]
         registers[ORIG_RAX] = 59
         registers[ARGUMENTS[0]], registers[ARGUMENTS[1]], registers[ARGUMENTS[2]] = address, argv, envp
@@ -561,18 +572,21 @@ class Supervisor:
                     gone.aside.cancel()
         task.restore = task.trap = task.aside = None
         task.started = True
-        if planned is None or not self.programs.ran(process.pid, planned[1]):
+        image = None
+        if planned is not None:
+            plan, program, path = planned
+            image = self.programs.settle(process.pid, task.memory, plan, program, path)
+        if image is None:
             self._report(f"process {self.tree.guest(process.pid)} changed the program under exec; the sandbox ends")
             os.kill(self.tree.init_pid, signal.SIGKILL)
             os.kill(process.pid, signal.SIGKILL)
             return
-        plan, _, path = planned
+        process.image = image
         process.exe = plan.location
         process.abi = self.host if plan.abi else self.linux
         process.dumpable = 1
         process.credentials.on_exec()
         task.comm = plan.comm
-        process.image = self.programs.settle(process.pid, task.memory, plan, path)
         if self.options.patch and process.image.sites:
             gate.rewrite_known(task.tid, process.image)
         self.resume(task)
@@ -582,6 +596,9 @@ class Supervisor:
     def _forked(self, parent: TracedTask, tid: int, maybe_thread: bool) -> None:
         """The kernel made task `tid` for `parent`, which stands at the event."""
         self.tree.forking.discard(parent.tid)
+        if tid in self._stillborn:  # killed before it was announced
+            self._stillborn.discard(tid)
+            return
         if tid in self.tree.tasks:
             return  # adopted before its parent's event came
         self._adopt(parent, tid, maybe_thread)
@@ -646,7 +663,7 @@ class Supervisor:
         self.sandbox.caller = task
         abi = task.process.abi
         result = dispatch(
-            abi.entry(number), Call(self.sandbox, task, number, arguments, task.memory, task.process.files)
+            abi.entry(number), Call(self.sandbox, task, number, arguments, task.memory, task.files)
         )
         match result:
             case Return(value=value):

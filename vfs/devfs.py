@@ -46,11 +46,13 @@ class DevFs(MadeUpFs):
         super().__init__()
         self.root.mode = S_IFDIR | 0o755
         self._terminals: dict[bytes, int] = {}  # path below /dev -> O_PATH descriptor
+        self._controlling = False  # whether the host's controlling terminal was handed in
         for fd in stdio:
             try:
                 self._keep(os.fsencode(os.ttyname(fd)), fd)
+                self._controlling |= os.tcgetpgrp(fd) >= 0
             except OSError:
-                continue  # not a terminal
+                continue  # not a terminal, or not the controlling one
 
     def _keep(self, path: bytes, fd: int) -> None:
         if path.startswith(b"/dev/"):
@@ -119,6 +121,8 @@ class DevFs(MadeUpFs):
         keep = os.O_ACCMODE | os.O_APPEND | os.O_NONBLOCK | os.O_SYNC
         if flags & os.O_DIRECTORY:
             raise error(errno.ENOTDIR)
+        if node.names == (b"tty",) and not self._controlling:
+            raise error(errno.ENXIO)
         fd = os.open(self._host(node), flags & keep | os.O_NOCTTY | os.O_CLOEXEC)
         if node.names == (b"pts", b"ptmx"):
             number = int.from_bytes(fcntl.ioctl(fd, _TIOCGPTN, bytes(4)), "little")

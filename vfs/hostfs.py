@@ -114,7 +114,9 @@ class HostFs(FileSystem):
         prefix = root if root == b"/" else root + b"/"
         if host_path == root:
             return ()
-        if not host_path.startswith(prefix) or host_path.endswith(b" (deleted)"):
+        if not host_path.startswith(prefix):
+            raise error(errno.ENOENT)
+        if host_path.endswith(b" (deleted)") and not os.path.lexists(host_path):
             raise error(errno.ENOENT)
         return tuple(host_path[len(prefix) :].split(b"/"))
 

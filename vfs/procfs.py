@@ -272,7 +272,7 @@ class ProcFs(MadeUpFs):
         fields = self._read(pid, tid, b"stat").rpartition(b")")[2].split()
         state, parent, group, session, terminal, foreground = fields[:6]
         numbers = (
-            view.guest(int(parent)), view.guest_group(int(group)), view.guest_group(int(session)), int(terminal),
+            view.guest(int(parent)), view.guest_group(int(group)), view.guest_session(int(session)), int(terminal),
             view.guest_group(int(foreground)) if int(foreground) > 0 else -1,
         )  # fmt: skip
         head = b"%d (%s) %s %d %d %d %d %d " % (tid, view.comm(pid, tid), state, *numbers)
@@ -290,6 +290,7 @@ class ProcFs(MadeUpFs):
             elif key in told:
                 line = key + b":\t" + told[key]
             elif key in (b"NSpgid", b"NSsid"):
-                line = key + b":\t%d" % view.guest_group(int(line.split()[1]))
+                translate = view.guest_group if key == b"NSpgid" else view.guest_session
+                line = key + b":\t%d" % translate(int(line.split()[1]))
             lines.append(line)
         return b"\n".join(lines)

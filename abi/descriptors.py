@@ -60,7 +60,7 @@ def fcntl(call: Call):
                 return Native({2: tree.host(who)})
             return Native({2: -tree.host_group(-who)} if who else {})
         case c if c == _F_GETOWN:
-            return Native(after=lambda value: tree.guest(value) if value > 0 else value)
+            return Native(after=lambda value: _owner(tree, value))
         case c if c == _F_SETOWN_EX:
             # The kernel would read the structure again after this check, so it gets F_SETOWN's register.
             kind, who = _OWNER_EX.unpack(call.memory.read(call.args[2], 8))
@@ -78,11 +78,19 @@ def fcntl(call: Call):
             def after(value: int) -> int:
                 if value == 0:
                     kind, who = _OWNER_EX.unpack(memory.read(address, 8))
-                    memory.write(address, _OWNER_EX.pack(kind, tree.guest(who) if who else 0))
+                    translate = tree.guest_group if kind == _F_OWNER_PGRP else tree.guest
+                    memory.write(address, _OWNER_EX.pack(kind, translate(who) if who else 0))
                 return value
 
             return Native(after=after)
     raise SysError(Kind.EINVAL)
+
+
+def _owner(tree, value: int) -> int:
+    """F_GETOWN's result, which is a group where it is negative and not an errno."""
+    if value > 0:
+        return tree.guest(value)
+    return -tree.guest_group(-value) if value < -4095 else value
 
 
 # -- ioctl ------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import struct
 
 from abi.dispatch import AT_FDCWD, OK, Call, Return, Support
@@ -21,18 +22,26 @@ _READ_MAX = 1 << 20  # bytes fetched at once: a guest may name any size
 # -- reading ----------------------------------------------------------------------------------------
 
 
-def _raw_entries(call: Call, fd: int, size: int) -> bytes:
-    """What getdents64(2) gives for the caller's directory `fd`; the offset moves with it."""
+def _read(call: Call, fd: int, size: int, store) -> Return:
+    """getdents64(2) of the caller's directory `fd`; `store(data)` writes it to the caller and gives its size.
+
+    The offset moves with what was read, and back if the caller cannot take it.
+    """
     directory = OpenFile(call.files.get(fd))
     host_path = os.readlink(self_path(directory.fd))
     location = call.sandbox.namespace.locate(directory.fd, host_path)
     if location is None or not location.node.is_dir:
-        raise SysError(Kind.ENOTDIR if not host_path.endswith(b" (deleted)") else Kind.ENOENT)
-    if host_path.startswith(b"/"):
-        if host_path.startswith(b"/memfd:"):
-            return _made_up_entries(location, directory.fd, size)
-        return kernel.getdents64(directory.fd, size)
-    raise SysError(Kind.ENOTDIR)
+        removed = stat.S_ISDIR(os.fstat(directory.fd).st_mode) and host_path.endswith(b" (deleted)")
+        raise SysError(Kind.ENOENT if removed else Kind.ENOTDIR)
+    before = os.lseek(directory.fd, 0, os.SEEK_CUR)
+    made_up = host_path.startswith(b"/memfd:")
+    size = min(size & 0xFFFFFFFF, _READ_MAX)
+    data = _made_up_entries(location, directory.fd, size) if made_up else kernel.getdents64(directory.fd, size)
+    try:
+        return Return(store(data))
+    except SysError:
+        os.lseek(directory.fd, before, os.SEEK_SET)
+        raise
 
 
 def _made_up_entries(location: Location, fd: int, size: int) -> bytes:
@@ -55,26 +64,30 @@ def _made_up_entries(location: Location, fd: int, size: int) -> bytes:
 
 @linux.answer(217, "getdents64")
 def getdents64(call: Call):
-    data = _raw_entries(call, call.int(0), min(call.args[2] & 0xFFFFFFFF, _READ_MAX))
-    call.memory.write(call.args[1], data)
-    return Return(len(data))
+    def store(data: bytes) -> int:
+        call.memory.write(call.args[1], data)
+        return len(data)
+
+    return _read(call, call.int(0), call.args[2], store)
 
 
 @linux.answer(78, "getdents")
 def getdents(call: Call):
-    # The old record is at most as long as the new one: the type moves to the last byte of the padding.
-    data = _raw_entries(call, call.int(0), min(call.args[2] & 0xFFFFFFFF, _READ_MAX))
-    result = bytearray()
-    position = 0
-    while position < len(data):
-        ino, offset, length, kind = _DIRENT64.unpack_from(data, position)
-        name = data[position + 19 : position + length].split(b"\0", 1)[0]
-        size = (18 + len(name) + 2 + 7) & ~7
-        record = _DIRENT.pack(ino, offset, size) + name
-        result += record.ljust(size - 1, b"\0") + bytes([kind])
-        position += length
-    call.memory.write(call.args[1], bytes(result))
-    return Return(len(result))
+    def store(data: bytes) -> int:
+        # The old record is at most as long as the new one: the type moves to the last byte of the padding.
+        result = bytearray()
+        position = 0
+        while position < len(data):
+            ino, offset, length, kind = _DIRENT64.unpack_from(data, position)
+            name = data[position + 19 : position + length].split(b"\0", 1)[0]
+            size = (18 + len(name) + 2 + 7) & ~7
+            record = _DIRENT.pack(ino, offset, size) + name
+            result += record.ljust(size - 1, b"\0") + bytes([kind])
+            position += length
+        call.memory.write(call.args[1], bytes(result))
+        return len(result)
+
+    return _read(call, call.int(0), call.args[2], store)
 
 
 # -- working directory and root ---------------------------------------------------------------------
@@ -104,7 +117,7 @@ def fchdir(call: Call):
 def getcwd(call: Call):
     fs = call.process.fs
     path = fs.cwd.current_path()
-    root = fs.root.path
+    root = fs.root.path and fs.root.current_path()
     inside = path[: len(root)] == root
     name = b"/" + b"/".join(path[len(root) :]) if inside else b"(unreachable)/" + b"/".join(path)
     if len(name) + 1 > call.args[1]:

@@ -7,10 +7,14 @@ the seccomp program decides without a switch.
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from enum import Enum
 
 from abi.errors import Kind, SysError
+from vfs.kernel import self_path
+from vfs.namespace import OpenFile
 
 AT_FDCWD = -100
 
@@ -229,26 +233,26 @@ class Call:
         """The location that a dirfd names: where a relative path starts.  EBADF, ENOTDIR."""
         if fd == AT_FDCWD:
             return self.process.fs.cwd
-        location = self.located(self.files.get(fd))
-        if location is None or not location.node.is_dir:
+        found = self.sandbox.namespace.reach(OpenFile(self.files.get(fd)))
+        if isinstance(found, OpenFile):
+            removed = stat.S_ISDIR(os.fstat(found.fd).st_mode) and os.readlink(self_path(found.fd)).endswith(b" (deleted)")
+            raise SysError(Kind.ENOENT if removed else Kind.ENOTDIR)
+        if not found.node.is_dir:
             raise SysError(Kind.ENOTDIR)
-        return location
-
-    def located(self, fd: int):
-        """The location of a host descriptor of ours (consumed), or None: no file of the tree."""
-        from vfs.namespace import Location, OpenFile
-
-        found = self.sandbox.namespace.reach(OpenFile(fd))
-        return found if isinstance(found, Location) else None
+        return found
 
     def find(self, dirfd: int, path: bytes, follow: bool = True):
         """`Namespace.walk` from a dirfd; the dirfd is not looked at when the path is absolute."""
+        if not path:
+            raise SysError(Kind.ENOENT)
         fs = self.process.fs
         start = fs.cwd if path[:1] == b"/" else self.start(dirfd)
         return self.sandbox.namespace.walk(fs, start, path, follow)
 
     def parent(self, dirfd: int, path: bytes):
         """`Namespace.parent` from a dirfd."""
+        if not path:
+            raise SysError(Kind.ENOENT)
         fs = self.process.fs
         start = fs.cwd if path[:1] == b"/" else self.start(dirfd)
         return self.sandbox.namespace.parent(fs, start, path)
@@ -261,7 +265,7 @@ def dispatch(entry: Entry | None, call: Call) -> DispatchResult:
     call and the caller gets EIO, but the sandbox goes on.
     """
     if entry is None or entry.handler is None:
-        return Fail(SysError(Kind.ENOSYS))
+        return Fail(SysError(entry.error if entry is not None else Kind.ENOSYS))
     try:
         return entry.handler(call)
     except SysError as failure:

@@ -122,16 +122,19 @@ def _open_creating(call: Call, dirfd: int, path: bytes, flags: int, mode: int, c
     namespace, fs = call.sandbox.namespace, call.process.fs
     follow = not flags & os.O_NOFOLLOW
     mode = mode & 0o7777 & ~fs.umask
-    if path.endswith((b"/", b"/.")) or path in (b".", b".."):
-        call.find(dirfd, path)
-        raise SysError(Kind.EEXIST if flags & os.O_EXCL else Kind.EISDIR)
     start = fs.cwd if path[:1] == b"/" else call.start(dirfd)
     for _ in range(40):
         parent = namespace.parent(fs, start, path)
         where = parent.location
+        if parent.name in (b"", b".", b".."):
+            raise SysError(Kind.EEXIST if flags & os.O_EXCL else Kind.EISDIR)
+        if parent.slash:
+            raise SysError(Kind.EISDIR)
         try:
             if not (flags & os.O_EXCL):
                 found = namespace.walk(fs, where, parent.name, follow)
+                if isinstance(found, Location) and found.node.is_dir:
+                    raise SysError(Kind.EISDIR)
                 return open_found(call, found, flags & ~os.O_CREAT, cloexec)
             namespace.walk(fs, where, parent.name, False)
             raise SysError(Kind.EEXIST)
@@ -203,7 +206,10 @@ def openat2(call: Call):
     if resolve & kernel.RESOLVE_NO_SYMLINKS:
         fs = call.process.fs
         start = fs.cwd if path[:1] == b"/" else call.start(call.int(0))
-        call.sandbox.namespace.parent(fs, start, path, links_max=0)
+        if path.endswith(b"/"):
+            call.sandbox.namespace.walk(fs, start, path, links_max=0)
+        else:
+            call.sandbox.namespace.parent(fs, start, path, links_max=0)
         flags |= os.O_NOFOLLOW
     return open_file(call, call.int(0), path, flags, mode)
 
@@ -250,7 +256,7 @@ def fstat(call: Call):
 @linux.answer(262, "newfstatat")
 def newfstatat(call: Call):
     flags = call.int(3)
-    if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT):
+    if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT | _AT_STATX_SYNC):
         raise SysError(Kind.EINVAL)
     path = call.path(1)
     if not path and flags & AT_EMPTY_PATH:
@@ -264,6 +270,7 @@ def newfstatat(call: Call):
 def _empty_path_status(call: Call, dirfd: int):
     if dirfd == AT_FDCWD:
         cwd = call.process.fs.cwd
+        cwd.node.refresh()
         return cwd.fs.stat(cwd.node)
     return descriptor_status(call, dirfd)
 
@@ -316,10 +323,7 @@ def ustat(call: Call):
 def _access(call: Call, dirfd: int, path: bytes, mode: int, flags: int):
     if mode & ~7 or flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
         raise SysError(Kind.EINVAL)
-    if not path and flags & AT_EMPTY_PATH:
-        call.files.check(dirfd) if dirfd != AT_FDCWD else None
-        return OK
-    found = call.find(dirfd, path, not flags & AT_SYMLINK_NOFOLLOW)
+    found = find_or_self(call, dirfd, path, flags)
     if isinstance(found, OpenFile):
         allowed = os.access(self_path(found.fd), mode)
     else:
@@ -389,10 +393,10 @@ def fchmodat2(call: Call):
     flags = call.int(3)
     if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
         raise SysError(Kind.EINVAL)
-    return _chmod(call, _find_or_self(call, call.int(0), call.path(1), flags), call.args[2])
+    return _chmod(call, find_or_self(call, call.int(0), call.path(1), flags), call.args[2])
 
 
-def _find_or_self(call: Call, dirfd: int, path: bytes, flags: int) -> Location | OpenFile:
+def find_or_self(call: Call, dirfd: int, path: bytes, flags: int) -> Location | OpenFile:
     """`Call.find` for the calls that take AT_EMPTY_PATH and AT_SYMLINK_NOFOLLOW."""
     if not path and flags & AT_EMPTY_PATH:
         return call.process.fs.cwd if dirfd == AT_FDCWD else descriptor_location(call, dirfd)
@@ -444,7 +448,10 @@ def fchownat(call: Call):
     flags = call.int(4)
     if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
         raise SysError(Kind.EINVAL)
-    return _chown(call, _find_or_self(call, call.int(0), call.path(1), flags), call.args[2], call.args[3])
+    return _chown(call, find_or_self(call, call.int(0), call.path(1), flags), call.args[2], call.args[3])
+
+
+_UTIME_OMIT = (0x3FFFFFFE).to_bytes(8, "little")
 
 
 def _utimens(call: Call, found: Location | OpenFile, times: bytes | None):
@@ -469,11 +476,13 @@ def utimensat(call: Call):
     if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
         raise SysError(Kind.EINVAL)
     times = call.memory.read(call.args[2], 32) if call.args[2] else None
+    if times is not None and times[8:16] == times[24:32] == _UTIME_OMIT:
+        return OK
     if not call.args[1]:
         if call.int(0) == AT_FDCWD:
             raise SysError(Kind.EFAULT)
         return _utimens(call, descriptor_location(call, call.int(0)), times)
-    return _utimens(call, _find_or_self(call, call.int(0), call.path(1), flags), times)
+    return _utimens(call, find_or_self(call, call.int(0), call.path(1), flags), times)
 
 
 def _timevals(call: Call, address: int) -> bytes | None:

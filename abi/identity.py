@@ -169,7 +169,7 @@ def capget(call: Call):
 @linux.answer(126, "capset", "the capabilities are the guest's belief; the kernel gives it none", Support.PARTIAL)
 def capset(call: Call):
     words, pid = _header(call)
-    if pid and call.sandbox.tree.process(pid) is not call.process:
+    if pid and pid != call.sandbox.tree.guest(call.process.pid):
         raise SysError(Kind.EPERM)
     raw = struct.unpack(f"<{3 * words}I", call.memory.read(call.args[1], 12 * words))
     effective, permitted, inheritable = (

@@ -8,7 +8,7 @@ from abi.dispatch import AT_FDCWD, OK, Call, Return, Support
 from abi.errors import Kind, SysError
 from abi.files import AT_EMPTY_PATH, check_writable, descriptor_location
 from abi.linux import linux
-from vfs.namespace import Location, OpenFile, Parent
+from vfs.namespace import OpenFile, Parent
 
 AT_REMOVEDIR = 0x200
 AT_SYMLINK_FOLLOW = 0x400
@@ -110,38 +110,32 @@ def symlinkat(call: Call):
 def _link(call: Call, olddir: int, old: bytes, newdir: int, new: bytes, flags: int):
     if flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH):
         raise SysError(Kind.EINVAL)
-    source: Location | OpenFile | Parent
+    follow = bool(flags & AT_SYMLINK_FOLLOW) or old.endswith(b"/")
     if not old and flags & AT_EMPTY_PATH:
-        source = OpenFile(call.files.get(olddir))
-    elif flags & AT_SYMLINK_FOLLOW:
-        found = call.find(olddir, old)
-        if isinstance(found, Location) and found.node.is_dir:
-            raise SysError(Kind.EPERM)
-        source = found if isinstance(found, OpenFile) else OpenFile(found.fs.open(found.node, os.O_PATH))
+        found, follow = descriptor_location(call, olddir), True
+    else:
+        found = call.find(olddir, old, follow)
+    target = _new(call, newdir, new)
+    where = target.location
+    if isinstance(found, OpenFile):
+        if os.fstat(found.fd).st_nlink:
+            raise SysError(Kind.EXDEV)  # a host file that was handed in
+        where.fs.link_open(found.fd, where.node, target.name)
+        return OK
+    if found.mount is not where.mount:
+        raise SysError(Kind.EXDEV)
+    if found.node.is_dir:
+        try:
+            where.fs.lookup(where.node, target.name)
+        except FileNotFoundError:
+            raise SysError(Kind.EPERM) from None
+        raise SysError(Kind.EEXIST)
+    if follow:
+        source = OpenFile(found.fs.open(found.node, os.O_PATH))
+        where.fs.link_open(source.fd, where.node, target.name)
     else:
         source = call.parent(olddir, old)
-        if source.name in (b"", b".", b".."):
-            raise SysError(Kind.EPERM)
-        node = source.location.fs.lookup(source.location.node, source.name)
-        if source.slash and not node.is_dir:
-            raise SysError(Kind.ENOTDIR)
-        if node.is_dir:
-            _new(call, newdir, new)
-            raise SysError(Kind.EPERM)
-    parent = _new(call, newdir, new)
-    where = parent.location
-    if isinstance(source, Parent):
-        if source.location.mount is not where.mount:
-            raise SysError(Kind.EXDEV)
-        where.fs.link(source.location.node, source.name, where.node, parent.name)
-        return OK
-    make = getattr(where.fs, "link_open", None)
-    if make is None or not isinstance(source, OpenFile):
-        raise SysError(Kind.EPERM)
-    found = call.sandbox.namespace.reach(source)
-    if found.mount is not where.mount if isinstance(found, Location) else os.fstat(source.fd).st_nlink:
-        raise SysError(Kind.EXDEV)  # another mount's, or a host file that was handed in
-    make(source.fd, where.node, parent.name)
+        where.fs.link(source.location.node, source.name, where.node, target.name)
     return OK
 
 
@@ -163,6 +157,7 @@ def _unlink(call: Call, dirfd: int, path: bytes):
     where = parent.location
     if parent.name in (b"", b".", b".."):
         raise SysError(Kind.EISDIR)
+    check_writable(where)
     node = where.fs.lookup(where.node, parent.name)
     if parent.slash:
         raise SysError(Kind.EISDIR if node.is_dir else Kind.ENOTDIR)
@@ -222,12 +217,12 @@ def _rename(call: Call, olddir: int, old: bytes, newdir: int, new: bytes, flags:
             is_target = parent is target
             raise SysError(Kind.EEXIST if is_target and flags & _RENAME_NOREPLACE else Kind.EBUSY)
     where, to = source.location, target.location
-    node = where.fs.lookup(where.node, source.name)
-    if not node.is_dir and (source.slash or target.slash):
-        raise SysError(Kind.ENOTDIR)
+    where.fs.lookup(where.node, source.name)
     for parent in (source, target):
         _existing(call, parent)
-    where.fs.rename(where.node, source.name, to.node, target.name, flags)
+    # A slash behind a name asks for a directory, which of the two depends on the flags: the kernel knows.
+    names = [parent.name + b"/" * parent.slash for parent in (source, target)]
+    where.fs.rename(where.node, names[0], to.node, names[1], flags)
     return OK
 
 

@@ -7,7 +7,7 @@ import struct
 
 from abi.dispatch import AT_FDCWD, OK, Call, Execute, Native, Plane, Return, Support, When
 from abi.errors import Kind, SysError
-from abi.files import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, descriptor_location
+from abi.files import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, find_or_self
 from abi.linux import linux
 from procs import execution
 from vfs.namespace import Location
@@ -24,6 +24,8 @@ _CLONE_PARENT_SETTID = 0x00100000
 
 def fork(call: Call):
     """With a limit on tasks: let the kernel fork only below it.  EAGAIN."""
+    if call.number == 56 and call.args[0] & _CLONE_NEVER:
+        raise SysError(Kind.EPERM)
     tree, limit = call.sandbox.tree, call.sandbox.pids_limit
     if limit is not None:
         if tree.population() >= limit:
@@ -118,7 +120,7 @@ def execveat(call: Call):
         raise SysError(Kind.EINVAL)
     path = call.path(1)
     if not path and flags & AT_EMPTY_PATH:
-        return _execute(call, descriptor_location(call, dirfd), b"/dev/fd/%d" % dirfd)
+        return _execute(call, find_or_self(call, dirfd, path, flags), b"/dev/fd/%d" % dirfd)
     found = call.find(dirfd, path, not flags & AT_SYMLINK_NOFOLLOW)
     if isinstance(found, Location) and found.node.is_symlink:
         raise SysError(Kind.ELOOP)

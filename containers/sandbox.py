@@ -90,7 +90,7 @@ def _mount(sandbox: Sandbox, settings: Settings, scratch) -> None:
 
     namespace = sandbox.namespace
     root = namespace.mounts[()].fs
-    for name in (b"proc", b"dev", b"tmp"):
+    for name in () if settings.read_only else (b"proc", b"dev", b"tmp"):
         try:
             root.mkdir(root.root, name, 0o755 if name != b"tmp" else 0o1777)
         except OSError:
@@ -161,7 +161,7 @@ def _supervise(sandbox: Sandbox, settings: Settings, context, credentials, name:
 
     table = linux.load()
     planes = {number: Plane.STEER for number in (56, 57, 58)} if settings.pids_limit is not None else {}
-    program = seccomp.build(table, planes)
+    program = seccomp.build(table, planes, settings.verbose)
     options = Options(settings.patch, settings.force_segv, settings.verbose)
     supervisor = Supervisor(sandbox, table, host.host, options, Programs(_descriptors()))
     terminal = _foreground_terminal()

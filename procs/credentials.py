@@ -49,6 +49,9 @@ class Credentials:
     def set_uids(self, real: int, effective: int, saved: int) -> None:
         """setresuid(2); `KEEP` leaves one alone.  EPERM."""
         own = (self.uid, self.euid, self.suid)
+        if real in (KEEP, self.uid) and saved in (KEEP, self.suid):
+            if effective == KEEP or effective == self.euid == self.fsuid:
+                return  # nothing changes, not even the file-system id
         if not self.capable(CAP_SETUID):
             for wanted in (real, effective, saved):
                 if wanted != KEEP and wanted not in own:
@@ -87,7 +90,7 @@ class Credentials:
     def setfsuid(self, uid: int) -> int:
         """setfsuid(2): the former id, whether or not it changed."""
         former = self.fsuid
-        if uid in (self.uid, self.euid, self.suid, self.fsuid) or self.capable(CAP_SETUID):
+        if uid != KEEP and (uid in (self.uid, self.euid, self.suid, self.fsuid) or self.capable(CAP_SETUID)):
             self.fsuid = uid
         return former
 
@@ -107,6 +110,9 @@ class Credentials:
 
     def set_gids(self, real: int, effective: int, saved: int) -> None:
         """setresgid(2).  EPERM."""
+        if real in (KEEP, self.gid) and saved in (KEEP, self.sgid):
+            if effective == KEEP or effective == self.egid == self.fsgid:
+                return
         if not self.capable(CAP_SETGID):
             for wanted in (real, effective, saved):
                 if wanted != KEEP and wanted not in (self.gid, self.egid, self.sgid):
@@ -142,7 +148,7 @@ class Credentials:
     def setfsgid(self, gid: int) -> int:
         """setfsgid(2): the former id."""
         former = self.fsgid
-        if gid in (self.gid, self.egid, self.sgid, self.fsgid) or self.capable(CAP_SETGID):
+        if gid != KEEP and (gid in (self.gid, self.egid, self.sgid, self.fsgid) or self.capable(CAP_SETGID)):
             self.fsgid = gid
         return former
 

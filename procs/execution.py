@@ -48,7 +48,7 @@ def plan(namespace: Namespace, context: FsContext, target: Location | OpenFile, 
     comm = name.rpartition(b"/")[2][:15]
     path = name  # of the file at hand; `name` stays what the guest said, as AT_EXECFN and comm do
     arguments: list[bytes] | None = None
-    for _ in range(_SCRIPTS_MAX):
+    for _ in range(_SCRIPTS_MAX + 1):
         fd, location = _open(target)
         # Owned by the plan from here on, so that any failure below closes it.
         result = ExecPlan(fd, location, name, comm)
@@ -88,6 +88,7 @@ def _open(target: Location | OpenFile) -> tuple[int, Location | None]:
 def _script(head: bytes) -> tuple[bytes, bytes]:
     """Interpreter and argument (maybe empty) of a ``#!`` line, cut where the kernel cuts it.  ENOEXEC."""
     line, newline, _ = head[2:_SCRIPT_LINE].partition(b"\n")
+    line = line if newline else line[: _SCRIPT_LINE - 3]
     words = re.split(rb"[ \t]+", line.split(b"\0", 1)[0].strip(b" \t"), maxsplit=1)
     if not words[0] or (len(words) == 1 and not newline and len(head) >= _SCRIPT_LINE):
         raise error(errno.ENOEXEC)  # no interpreter, or one whose name may be cut off

@@ -56,7 +56,6 @@ class ProcessTree:
         self.tasks: dict[int, Task] = {}
         self.processes: dict[int, Process] = {}
         self.forking: set[int] = set()  # tasks let into fork whose child is not seen yet
-        self.forking: set[int] = set()  # tasks let into fork whose child is not seen yet
         self.zombies: set[int] = set()  # processes that ended; some are gone by now
         self.init_pid = 0
 

@@ -84,7 +84,7 @@ class Files(GuestFiles):
     __slots__ = ("table",)
 
     def __init__(self) -> None:
-        super().__init__(0)
+        super().__init__(0, None)
         self.table: dict[int, int] = {}
 
     def add(self, fd: int, number: int | None = None) -> int:
@@ -106,8 +106,14 @@ class Files(GuestFiles):
 class StrictSandbox(Sandbox):
     """A handler that raises what it should not fails the test."""
 
-    def report_bug(self, details: str) -> None:
-        raise AssertionError(details)
+    def report_bug(self, bug: Exception) -> None:
+        raise AssertionError(bug)
+
+
+class FakeProcess(Process):
+    """A process whose descriptors are the test's own."""
+
+    __slots__ = ("files",)
 
 
 class Out:
@@ -151,7 +157,7 @@ class Guest:
         pid = os.getpid() if pid is None else pid
         self.memory = Memory()
         self.files = Files()
-        self.process = Process(pid, LINUX, FsContext(self.namespace.root, self.namespace.root, 0o022), Credentials(uid, gid))
+        self.process = FakeProcess(pid, LINUX, FsContext(self.namespace.root, self.namespace.root, 0o022), Credentials(uid, gid))
         self.process.files = self.files
         self.task = Task(pid, self.process)
         self.tree.init_pid = pid

@@ -388,7 +388,7 @@ def test_a_handler_that_breaks_is_eio_and_is_reported_with_its_call(family, caps
     result = dispatch(Broken, call)
     assert result.error.kind is Kind.EIO
     assert "bug in broken(0x1, 0x2, 0x0, 0x0, 0x0, 0x0): ZeroDivisionError" in capsys.readouterr().err
-    assert "1 // 0" in told[0]
+    assert isinstance(told[0], ZeroDivisionError)
 
 
 def test_an_int_argument_is_a_c_int(family):

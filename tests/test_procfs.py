@@ -493,7 +493,7 @@ def test_a_guests_own_memory_file_may_have_any_name(call, tag, parts):
 def test_a_copy_of_another_processs_descriptor_is_the_same_file():
     reader, writer = os.pipe()
     with os.fdopen(reader), os.fdopen(writer):
-        copy = GuestFiles(ME).get(writer)
+        copy = GuestFiles(ME, None).get(writer)
         os.write(copy, b"x")
         os.close(copy)
         assert os.read(reader, 1) == b"x"
@@ -502,7 +502,7 @@ def test_a_copy_of_another_processs_descriptor_is_the_same_file():
 @pytest.mark.parametrize("fd", [-1, 99999, 1 << 31, 1 << 32, (1 << 32) + 1])
 def test_a_number_that_is_no_descriptor_is_ebadf(fd):
     with pytest.raises((OSError, SysError)) as caught:
-        GuestFiles(ME).check(fd)
+        GuestFiles(ME, None).check(fd)
     assert getattr(caught.value, "errno", None) == errno.EBADF or caught.value.kind is Kind.EBADF
 
 

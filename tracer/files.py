@@ -31,7 +31,7 @@ class GuestFiles:
 
     def get(self, fd: int) -> int:
         """A copy of descriptor `fd`, the caller's to close.  EBADF."""
-        if fd < 0:
+        if not 0 <= fd <= 0x7FFFFFFF:
             raise SysError(Kind.EBADF)
         if self._pidfd is None:
             try:

@@ -84,10 +84,8 @@ def action(plane: Plane, error) -> int:
     return RET_ERRNO | LinuxErrno[error.name]
 
 
-def _verdict(entry: Entry | None, planes: dict[int, Plane]):
+def _verdict(entry: Entry, planes: dict[int, Plane]):
     """What tells two numbers' verdicts apart: a return value, or the entry itself where arguments count."""
-    if entry is None:
-        return _ENOSYS
     if entry.when:
         return entry
     return action(planes.get(entry.number, entry.plane), entry.error)
@@ -96,7 +94,8 @@ def _verdict(entry: Entry | None, planes: dict[int, Plane]):
 def _rules(code: Assembler, entry: Entry, planes: dict[int, Plane]) -> int:
     """The code of an entry whose plane hangs on arguments; its address."""
     override = planes.get(entry.number)
-    target = code.ret(action(override or entry.plane, entry.error))
+    default = override if override and entry.plane is not Plane.REFUSE else entry.plane
+    target = code.ret(action(default, entry.error))
     for rule in reversed(entry.when):
         plane = override if override and rule.plane is Plane.NATIVE else rule.plane
         match_action = code.ret(action(plane, rule.error))
@@ -108,20 +107,24 @@ def _rules(code: Assembler, entry: Entry, planes: dict[int, Plane]) -> int:
     return target
 
 
-def build(abi: Abi, planes: dict[int, Plane] | None = None) -> bytes:
+def build(abi: Abi, planes: dict[int, Plane] | None = None, report: bool = False) -> bytes:
     """The program (an array of ``struct sock_filter``) for a table.
 
     `planes` moves single numbers to another plane, for options of one sandbox; only what an entry leaves
-    native by argument follows it, never what it refuses.
+    native by argument follows it, never what it refuses.  With `report`, calls that do not exist or are refused
+    whole stop the caller, so that they can be spoken of.
     """
-    planes = planes or {}
+    planes = dict(planes or {})
+    absent = RET_TRACE | TRACE_STEER if report else _ENOSYS
+    if report:
+        planes |= {entry.number: Plane.STEER for entry in abi.table if entry and not entry.when and entry.plane is Plane.REFUSE}
     code = Assembler()
     runs: list[tuple[int, object]] = []  # (first number, verdict), up to the next one
     for number, entry in enumerate(abi.table):
-        verdict = _verdict(entry, planes)
+        verdict = absent if entry is None else _verdict(entry, planes)
         if not runs or runs[-1][1] != verdict:
             runs.append((number, verdict))
-    runs.append((len(abi.table), _ENOSYS))
+    runs.append((len(abi.table), absent))
 
     def tree(low: int, high: int) -> int:
         """The code that tells runs[low:high] apart; its address."""

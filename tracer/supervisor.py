@@ -431,7 +431,7 @@ class Supervisor:
             self._play_fault(task, registers, at)
             return
         if not gate.enter(task, registers, at, True, self.options.patch):
-            self._report_unsupported(task, -1, "a 32-bit call")
+            self._report_unsupported(task, -1, None)
             registers[ORIG_RAX] = _SKIPPED
             registers[RAX] = -_ENOSYS & U64
             ptrace.setregs(task.tid, registers)
@@ -474,6 +474,8 @@ class Supervisor:
         self.sandbox.caller = task
         process = task.process
         entry = process.abi.entry(number)
+        if entry is None or entry.handler is None:
+            self._report_unsupported(task, number, entry)
         result = dispatch(entry, Call(self.sandbox, task, number, arguments, task.memory, task.files))
         match result:
             case Native(changed=changed, number=other, after=after):
@@ -724,11 +726,14 @@ class Supervisor:
     def _report(message: str) -> None:
         sys.stderr.write(f"int80: {message}\n")
 
-    def _report_unsupported(self, task: TracedTask, number: int, what: str) -> None:
-        """Say once per number, if asked to, that a call is not there."""
-        if self.options.verbose and number not in self._reported:
-            self._reported.add(number)
-            self._report(f"process {self.tree.guest(task.process.pid)} made {what}, which is not supported: ENOSYS")
+    def _report_unsupported(self, task: TracedTask, number: int, entry) -> None:
+        """Say once per number, if asked to, that a call is not there; -1 stands for all 32-bit calls."""
+        if not self.options.verbose or number in self._reported:
+            return
+        self._reported.add(number)
+        what = "32-bit call" if number == -1 else f"call {number}" + (f" ({entry.name})" if entry is not None else "")
+        why = f"{entry.error.name}, {entry.note}" if entry is not None else "ENOSYS, not supported"
+        self._report(f"process {self.tree.guest(task.process.pid)} made {what}: {why}")
 
 
 def _alive(tid: int) -> bool:

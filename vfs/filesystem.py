@@ -24,6 +24,9 @@ class Node:
     __slots__ = ()
     mode: int
 
+    def refresh(self) -> None:
+        """Forget what was remembered of the object: it is asked about again, a call later."""
+
     @property
     def is_dir(self) -> bool:
         return self.mode & 0o170000 == 0o040000
@@ -129,7 +132,12 @@ class FileSystem:
     def rmdir(self, parent: Node, name: bytes) -> None:
         raise error(errno.EPERM)
 
+    def link_open(self, fd: int, new: Node, name: bytes) -> None:
+        """Give an open file of this file system, one without a name perhaps, the name `name`."""
+        raise error(errno.EPERM)
+
     def rename(self, old: Node, oldname: bytes, new: Node, name: bytes, flags: int) -> None:
+        """renameat2(2); a name may end in a slash, which asks for a directory."""
         raise error(errno.EPERM)
 
     def chmod(self, node: Node, mode: int) -> None:

@@ -71,7 +71,10 @@ class HostNode(Node):
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self.status = os.fstat(fd)  # once: a node lives no longer than a call
+        self.refresh()
+
+    def refresh(self) -> None:
+        self.status = os.fstat(self.fd)  # once a call
         self.mode = self.status.st_mode
 
     def __del__(self) -> None:
@@ -124,7 +127,7 @@ class HostFs(FileSystem):
         return HostNode(os.dup(fd))
 
     def stat(self, node: HostNode) -> os.stat_result:
-        return kept_status(node.fd, os.fstat(node.fd) if node is self.root else node.status)
+        return kept_status(node.fd, node.status)
 
     def statfs(self, node: HostNode) -> bytes:
         return kernel.statfs(node.fd)
@@ -263,6 +266,8 @@ class HostFs(FileSystem):
     # Only user.* is the user's own; the other kinds speak to the host's kernel, not to the guest's.
 
     def getxattr(self, node: HostNode, name: bytes) -> bytes:
+        if not (node.is_file or node.is_dir):
+            raise error(errno.ENODATA)
         self._check_xattr(node, name, errno.ENODATA)
         return os.getxattr(self_path(node.fd), name)
 

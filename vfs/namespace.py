@@ -144,10 +144,10 @@ class Namespace:
             raise error(errno.ENOENT)  # renamed away between two steps
         return Location(mount, node, path)
 
-    def walk(self, context: FsContext, start: Location, path: bytes, follow: bool = True):
+    def walk(self, context: FsContext, start: Location, path: bytes, follow: bool = True, links_max: int = _LINKS_MAX):
         """Resolve `path` from `start`; a `Location`, or an `OpenFile` behind a magic link.
 
-        `follow` is about a symlink in the last place.  ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG, EACCES.
+        `follow` is about a symlink in the last place; `links_max` 0 makes any symlink ELOOP.  ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG, EACCES.
         path_resolution(7).
         """
         if not path:
@@ -156,7 +156,10 @@ class Namespace:
             raise error(errno.ENAMETOOLONG)
         here = context.root if path[0] == 47 else start
         names, directory = _steps(path)
-        return self._walk(context, here, list(names), follow or directory, directory)
+        found = self._walk(context, here, list(names), follow or directory, directory, links_max)
+        if isinstance(found, Location) and (found is here or not names or found.path == found.mount.path):
+            found.node.refresh()  # it is kept from call to call
+        return found
 
     def _walk(self, context: FsContext, here: Location, names: list[bytes], follow: bool, directory: bool, links_max=_LINKS_MAX):
         links = 0
@@ -205,6 +208,8 @@ class Namespace:
                 if not target:
                     raise error(errno.ENOENT)
                 steps = [step for step in target.split(b"/") if step and step != b"."]
+                if not names:
+                    directory = directory or target.endswith((b"/", b"/.")) or target == b"."
                 if target[0] == 47:
                     here = context.root
                 else:
@@ -226,7 +231,7 @@ class Namespace:
     def _up(self, context: FsContext, here: Location) -> Location:
         self._check_directory(here.node)
         path = here.current_path()
-        if not path or path == context.root.path:
+        if not path or (context.root.path and path == context.root.current_path()):
             return here
         return self.at(path[:-1])
 

@@ -15,6 +15,8 @@ CAP_SETUID = 7
 CAP_SETPCAP = 8
 CAP_LAST = 40
 ALL_CAPABILITIES = (1 << (CAP_LAST + 1)) - 1
+# CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, LINUX_IMMUTABLE, MKNOD, MAC_OVERRIDE
+_FILE_CAPABILITIES = sum(1 << bit for bit in (0, 1, 2, 3, 4, 9, 27, 32))
 KEEP = 0xFFFFFFFF  # the id -1: leave as it is
 
 
@@ -92,6 +94,10 @@ class Credentials:
         former = self.fsuid
         if uid != KEEP and (uid in (self.uid, self.euid, self.suid, self.fsuid) or self.capable(CAP_SETUID)):
             self.fsuid = uid
+            if former == 0 != uid:
+                self.effective &= ~_FILE_CAPABILITIES
+            elif uid == 0 != former:
+                self.effective |= self.permitted & _FILE_CAPABILITIES
         return former
 
     def _follow_root(self, before: tuple[int, int, int]) -> None:

@@ -26,7 +26,9 @@ def say(run, guest, int80):
     def lines(name: str, *words: str, options: tuple[str, ...] = (), status: int = 0) -> list[str]:
         program = run.put(guest(name), name)
         command = [*int80, "run", "--rootfs", str(run.root), *options, "--", program, *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, start_new_session=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=30, start_new_session=True, stdin=subprocess.DEVNULL
+        )
         assert (done.returncode, done.stderr) == (status, ""), done
         return done.stdout.splitlines()
 
@@ -66,6 +68,10 @@ def test_eight_threads_come_to_the_same_site_at_once(say, mode):
 
 def test_a_signal_interrupts_or_restarts_a_call_and_sigreturn_goes_through_the_gate(say, mode):
     assert say("registers", "interrupted", options=mode) == ["interrupted after signals", "restarted after signals"]
+
+
+def test_registers_and_results_are_right_in_a_storm_of_signals(say, mode):
+    assert say("registers", "stormy", options=mode) == ["25 forks, signals many"]
 
 
 def test_a_sleeper_stopped_and_continued_sleeps_on(say, mode):

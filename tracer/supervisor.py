@@ -8,6 +8,7 @@ kernel's hint to wake the supervisor on the caller's own processor (SYNC_WAKE_UP
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import select
 import signal
@@ -43,6 +44,7 @@ _FORWARDED = frozenset(
 _SYSCALL_STOP = signal.SIGTRAP | 0x80
 _KCMP_FS = 3
 _CARRY = 1
+_RESERVE = 3  # descriptors kept back
 _USER_CS = 0x33  # 64-bit code
 _EXIT_GROUP = 231
 _ERESTARTSYS, _ERESTARTNOINTR = -512 & U64, -513 & U64
@@ -111,6 +113,8 @@ class Supervisor:
         self._stillborn: set[int] = set()  # dead tasks nobody has announced yet
         self._reported: set[int] = set()  # numbers of unsupported calls already spoken of
         self._signals = _signalfd({signal.SIGCHLD} | _FORWARDED)
+        self._reserve: list[int] = []
+        self._keep_reserve()
         self._asides = None
         self._poll = select.poll()
         self._poll.register(self._signals, select.POLLIN)
@@ -267,6 +271,27 @@ class Supervisor:
             os.kill(task.process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+
+    def _spare(self, function, *arguments):
+        """Call what must not fail for want of a descriptor: a few are kept back for it."""
+        try:
+            return function(*arguments)
+        except OSError as problem:
+            if problem.errno not in (errno.EMFILE, errno.ENFILE) or not self._reserve:
+                raise
+        while self._reserve:
+            os.close(self._reserve.pop())
+        try:
+            return function(*arguments)
+        finally:
+            self._keep_reserve()
+
+    def _keep_reserve(self) -> None:
+        try:
+            while len(self._reserve) < _RESERVE:
+                self._reserve.append(os.dup(self._signals))
+        except OSError:
+            pass  # the next call that wants them is given what there is
 
     def _ended(self, task: TracedTask, status: int) -> None:
         self.tree.forking.discard(task.tid)
@@ -577,7 +602,7 @@ class Supervisor:
         image = None
         if planned is not None:
             plan, program, path = planned
-            image = self.programs.settle(process.pid, task.memory, plan, program, path)
+            image = self._spare(self.programs.settle, process.pid, task.memory, plan, program, path)
         if image is None:
             self._report(f"process {self.tree.guest(process.pid)} changed the program under exec; the sandbox ends")
             os.kill(self.tree.init_pid, signal.SIGKILL)
@@ -632,7 +657,7 @@ class Supervisor:
         Their parent is read from /proc; once adopted, a late event finds them known.
         """
         for tid in list(self._strangers):
-            parent = self._parent_of_stranger(tid)
+            parent = self._spare(self._parent_of_stranger, tid)
             status = self._strangers.pop(tid)
             if parent is None:
                 try:
@@ -647,7 +672,7 @@ class Supervisor:
         try:
             with open(f"/proc/{tid}/status", "rb") as file:
                 lines = dict(line.split(b":\t", 1) for line in file if b":\t" in line)
-        except OSError:
+        except (FileNotFoundError, ProcessLookupError):
             return None
         for key in (b"Tgid", b"PPid"):
             process = self.tree.processes.get(int(lines[key]))
@@ -740,8 +765,10 @@ def _alive(tid: int) -> bool:
     try:
         with open(f"/proc/{tid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X", b"x")
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
+    except OSError:
+        return True  # out of descriptors: nobody can tell
 
 
 def _signalfd(numbers: set[int]) -> int:

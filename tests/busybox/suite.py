@@ -55,7 +55,7 @@ class Tree:
         for name in ("bin", "dev", "etc", "proc", "sys", "tmp"):
             (root / name).mkdir(parents=True)
         (root / "tmp").chmod(0o1777)
-        (root / "etc/passwd").write_text("root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n")
+        (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n")
         (root / "etc/group").write_text("root:x:0:\nnogroup:x:65534:\n")
         shutil.copy(busybox, root / "bin/busybox")
         self.applets = subprocess.run(

@@ -207,6 +207,48 @@ static void interrupted(void)
 	quiet();
 }
 
+static void on_storm(int number)
+{
+	handled++;
+	if (number == SIGUSR1 && dead(SYS_getpid) != getpid())
+		printf("wrong result in a handler\n");
+}
+
+/* Calls while another process signals as fast as it can, handlers making calls too. */
+static void stormy(void)
+{
+	struct kernel_action action = {on_storm, 0x04000000 | SA_RESTART, restorer, 0};
+	char path[] = "/etc/passwd", none[] = "/none";
+	int wrong = 0, forks = 0, status;
+	pid_t me = getpid();
+	syscall(SYS_rt_sigaction, SIGUSR1, &action, 0, 8);
+	syscall(SYS_rt_sigaction, SIGUSR2, &action, 0, 8);
+	pid_t pid = fork();
+	if (pid == 0)
+		for (;;) {
+			kill(me, SIGUSR1);
+			kill(me, SIGUSR2);
+			usleep(300);
+			if (getppid() != me)
+				_exit(0);
+		}
+	for (int i = 0; i < 250 && !wrong; i++) {
+		wrong |= expect("getpid", SYS_getpid, 0, 0, 0, 0, me);
+		wrong |= expect("read", SYS_read, 77, 0, 0, 0, -EBADF);
+		wrong |= expect("openat", SYS_openat, AT_FDCWD, (long)none, O_RDONLY, 0, -ENOENT);
+		wrong |= expect("access", SYS_access, (long)path, 0, 0, 0, 0);
+		if (i % 10 == 0) {
+			int bad = check("fork", SYS_fork, 0, 0, 0, 0);
+			if (out[RAX] == 0)
+				_exit(bad ? 1 : 5);
+			forks += waitpid(out[RAX], &status, 0) > 0 && status == 0x500;
+		}
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	printf("%d forks, signals %s\n", forks, handled > 20 ? "many" : "few");
+}
+
 /* A sleeper that is stopped and continued sleeps on, by restart_syscall(2). */
 static void stopped(void)
 {
@@ -325,6 +367,8 @@ int main(int argc, char **argv)
 		mapped();
 	else if (!strcmp(how, "interrupted"))
 		interrupted();
+	else if (!strcmp(how, "stormy"))
+		stormy();
 	else if (!strcmp(how, "stopped"))
 		stopped();
 	else if (!strcmp(how, "births"))

@@ -51,9 +51,9 @@ class Credentials:
     def set_uids(self, real: int, effective: int, saved: int) -> None:
         """setresuid(2); `KEEP` leaves one alone.  EPERM."""
         own = (self.uid, self.euid, self.suid)
-        if real in (KEEP, self.uid) and saved in (KEEP, self.suid):
-            if effective == KEEP or effective == self.euid == self.fsuid:
-                return  # nothing changes, not even the file-system id
+        same = effective == KEEP or effective == self.euid == self.fsuid
+        if same and real in (KEEP, self.uid) and saved in (KEEP, self.suid):
+            return  # nothing changes, not even the file-system id
         if not self.capable(CAP_SETUID):
             for wanted in (real, effective, saved):
                 if wanted != KEEP and wanted not in own:
@@ -116,9 +116,9 @@ class Credentials:
 
     def set_gids(self, real: int, effective: int, saved: int) -> None:
         """setresgid(2).  EPERM."""
-        if real in (KEEP, self.gid) and saved in (KEEP, self.sgid):
-            if effective == KEEP or effective == self.egid == self.fsgid:
-                return
+        same = effective == KEEP or effective == self.egid == self.fsgid
+        if same and real in (KEEP, self.gid) and saved in (KEEP, self.sgid):
+            return
         if not self.capable(CAP_SETGID):
             for wanted in (real, effective, saved):
                 if wanted != KEEP and wanted not in (self.gid, self.egid, self.sgid):

@@ -147,7 +147,8 @@ class Namespace:
     def walk(self, context: FsContext, start: Location, path: bytes, follow: bool = True, links_max: int = _LINKS_MAX):
         """Resolve `path` from `start`; a `Location`, or an `OpenFile` behind a magic link.
 
-        `follow` is about a symlink in the last place; `links_max` 0 makes any symlink ELOOP.  ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG, EACCES.
+        `follow` is about a symlink in the last place; `links_max` 0 makes any symlink ELOOP.
+        ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG, EACCES.
         path_resolution(7).
         """
         if not path:

@@ -228,7 +228,7 @@ static void stormy(void)
 		for (;;) {
 			kill(me, SIGUSR1);
 			kill(me, SIGUSR2);
-			usleep(300);
+			usleep(3000);
 			if (getppid() != me)
 				_exit(0);
 		}

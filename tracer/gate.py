@@ -2,8 +2,9 @@
 
 The filter stops every such trap before the kernel reads it as a 32-bit call.  Where the instruction may
 become ``syscall`` for good it is rewritten and run again, and from then on costs what any call costs.  Where it
-may not, the call is made from the vDSO's own ``syscall`` instruction with one single step, and the registers
-that instruction clobbers are put back.
+may not, the call is made from the vDSO's own ``syscall`` instruction, and the registers that instruction
+clobbers are put back.  The detour is followed from syscall stop to syscall stop, not by single steps: a step's
+SIGTRAP would undo what the guest has said about that signal.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ _TRIES = 3  # how often a site is judged: the verdict hangs on its caller, and t
 class Trap:
     """A gate call on its way through the vDSO: where to return to, and the registers to put back.
 
-    `host` is set for a call of the host ABI, whose result has a convention of its own.
+    `entered` once its own call has begun; `host` for a call of the host ABI, whose result has a convention of
+    its own.
     """
 
-    __slots__ = ("back", "host", "number", "r11", "rcx")
+    __slots__ = ("back", "entered", "host", "number", "r11", "rcx")
 
     def __init__(self, back: int, number: int, rcx: int, r11: int, host: bool = False) -> None:
         self.back = back
+        self.entered = False
         self.number = number
         self.rcx = rcx
         self.r11 = r11
@@ -45,13 +48,13 @@ def enter(task, registers, at: int, in_call: bool, patch: bool) -> bool:
     """Let the call at site `at` happen; False when it is no gate of ours but true 32-bit code.
 
     `in_call`: the task is stopped inside the kernel's 32-bit entry (which is then skipped), else at the
-    instruction's own fault.  Sets the registers; the caller resumes, stepping if `task.trap` is set.
+    instruction's own fault.  Sets the registers; the caller resumes the task, from stop to stop if `task.trap` is set.
     """
     if registers[CS] != _USER_CS:
         return False
     image = task.process.image
     found = task.memory.read_some(at, INSTRUCTION)
-    if found == SYSCALL and in_call:
+    if found == SYSCALL and (in_call or at in image.patched):
         rewritten = True  # another task that has this memory came here a moment ago
     elif found != INT80:
         return False

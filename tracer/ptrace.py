@@ -15,7 +15,7 @@ _ptrace = ctypes.CDLL(None, use_errno=True).ptrace
 _ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_ulong, ctypes.c_ulong)
 _ptrace.restype = ctypes.c_long
 
-CONT, SINGLESTEP, GETREGS, SETREGS, SYSCALL, SYSEMU = 7, 9, 12, 13, 24, 31
+CONT, GETREGS, SETREGS, SYSCALL, SYSEMU = 7, 12, 13, 24, 31
 PEEKDATA, POKEDATA = 2, 5
 GETEVENTMSG, GETSIGINFO, SETSIGINFO = 0x4201, 0x4202, 0x4203
 SEIZE, INTERRUPT, LISTEN = 0x4206, 0x4207, 0x4208

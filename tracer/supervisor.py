@@ -44,7 +44,11 @@ _FORWARDED = frozenset(
 _SYSCALL_STOP = signal.SIGTRAP | 0x80
 _KCMP_FS = 3
 _CARRY = 1
+_EXEC_ERRORS = frozenset(
+    (errno.ENOMEM, errno.E2BIG, errno.EFAULT, errno.EAGAIN, errno.ETXTBSY, errno.EINTR, errno.ENOEXEC, errno.EINVAL, errno.EPERM)
+)
 _RESERVE = 3  # descriptors kept back
+_SI_KERNEL, _SI_TKILL = 0x80, -6
 _USER_CS = 0x33  # 64-bit code
 _EXIT_GROUP = 231
 _ERESTARTSYS, _ERESTARTNOINTR = -512 & U64, -513 & U64
@@ -322,10 +326,8 @@ class Supervisor:
 
     def resume(self, task: TracedTask, signal_number: int = 0) -> None:
         """Let a stopped task go on, to be stopped again where its present call needs it."""
-        if task.restore is not None:
+        if task.restore is not None or task.trap is not None:
             how = ptrace.SYSCALL
-        elif task.trap is not None:
-            how = ptrace.SINGLESTEP
         elif task.process.abi is self.host:
             how = ptrace.SYSEMU
         else:
@@ -361,7 +363,8 @@ class Supervisor:
 
     def _signal_stop(self, task: TracedTask, number: int) -> None:
         """A signal is about to be delivered."""
-        if number == signal.SIGTRAP and self._our_trap(task):
+        if number == signal.SIGTRAP and gate.breakpoint_of_ours(task, ptrace.getregs(task.tid)):
+            self.resume(task)
             return
         if number == signal.SIGSEGV and self._gate_fault(task):
             return
@@ -415,21 +418,6 @@ class Supervisor:
         name = signal.Signals(number).name
         sys.stderr.write(f"int80: process {self.tree.guest(task.process.pid)}: {name} at {registers[RIP]:#x}\n")
 
-    def _our_trap(self, task: TracedTask) -> bool:
-        """Whether a SIGTRAP was of our making: a step through the vDSO, or a half-written site."""
-        registers = ptrace.getregs(task.tid)
-        if task.trap is not None:
-            if registers[RIP] == task.process.image.vdso_call:
-                self.resume(task)
-                return True
-            self._leave_gate(task, registers)
-            self.resume(task)
-            return True
-        if gate.breakpoint_of_ours(task, registers):
-            self.resume(task)
-            return True
-        return False
-
     def _leave_gate(self, task: TracedTask, registers) -> bool:
         """End a detour if its call is over, writing the registers; whether it was."""
         trap = gate.leave(task, registers)
@@ -471,7 +459,8 @@ class Supervisor:
         with open(f"/proc/{task.process.pid}/task/{task.tid}/status", "rb") as status:
             blocked = next(int(line.split()[1], 16) for line in status if line.startswith(b"SigBlk"))
         if blocked >> signal.SIGSEGV - 1 & 1:  # a true fault is not held up by that, ours would be
-            self._gate_fault(task)
+            gate.enter(task, registers, at, False, self.options.patch)
+            self.resume(task)
             return
         kernel.raw(234, task.process.pid, task.tid, signal.SIGSEGV)
         self.resume(task)
@@ -479,8 +468,8 @@ class Supervisor:
     def _gate_fault(self, task: TracedTask) -> bool:
         """Whether a SIGSEGV is the gate on a host without IA32 emulation; the call is then under way."""
         code = int.from_bytes(ptrace.siginfo(task.tid)[8:12], "little", signed=True)
-        if code <= 0 and not self.options.force_segv:
-            return False  # sent by kill(2), not by the processor
+        if code != (_SI_TKILL if self.options.force_segv else _SI_KERNEL):
+            return False  # a fault of another kind, or a signal that somebody sent
         registers = ptrace.getregs(task.tid)
         if task.trap is not None or not gate.enter(task, registers, registers[RIP], False, self.options.patch):
             return False
@@ -535,15 +524,20 @@ class Supervisor:
         ptrace.setregs(task.tid, registers)
 
     def _syscall_stop(self, task: TracedTask) -> None:
-        """The end of a steered call, or any call of a host process."""
+        """A step of a detour, the end of a steered call, or any call of a host process."""
         if task.restore is None:
-            if task.process.abi is self.host:
+            if task.trap is not None:
+                self._detour_stop(task)
+            elif task.process.abi is self.host:
                 self._host_call(task)
             else:
                 self.resume(task)
             return
         registers = ptrace.getregs(task.tid)
         before, after = task.restore
+        if task.plan is not None and not self._failed_honestly(task, registers[RAX]):
+            self._end_for_exec(task)
+            return
         task.restore = task.plan = None
         self.tree.forking.discard(task.tid)
         value = registers[RAX]
@@ -555,6 +549,15 @@ class Supervisor:
             registers[RAX] = self._after(task, after, value)
         if task.trap is None or not self._leave_gate(task, registers):
             ptrace.setregs(task.tid, registers)
+        self.resume(task)
+
+    def _detour_stop(self, task: TracedTask) -> None:
+        """The end of the 32-bit call that was skipped, the beginning of the detour's own call, or its end."""
+        registers = ptrace.getregs(task.tid)
+        if task.trap.entered:
+            self._leave_gate(task, registers)
+        elif registers[RIP] != task.process.image.vdso_call:
+            task.trap.entered = True
         self.resume(task)
 
     def _after(self, task: TracedTask, after, value: int) -> int:
@@ -604,9 +607,7 @@ class Supervisor:
             plan, program, path = planned
             image = self._spare(self.programs.settle, process.pid, task.memory, plan, program, path)
         if image is None:
-            self._report(f"process {self.tree.guest(process.pid)} changed the program under exec; the sandbox ends")
-            os.kill(self.tree.init_pid, signal.SIGKILL)
-            os.kill(process.pid, signal.SIGKILL)
+            self._end_for_exec(task)
             return
         process.image = image
         process.exe = plan.location
@@ -617,6 +618,22 @@ class Supervisor:
         if self.options.patch and process.image.sites:
             gate.rewrite_known(task.tid, process.image)
         self.resume(task)
+
+    def _end_for_exec(self, task: TracedTask) -> None:
+        """The path given to the kernel was changed under it, which only an attack does."""
+        self._report(f"process {self.tree.guest(task.process.pid)} changed the program under exec; the sandbox ends")
+        for pid in (self.tree.init_pid, task.process.pid):
+            os.kill(pid, signal.SIGKILL)
+
+    @staticmethod
+    def _failed_honestly(task: TracedTask, value: int) -> bool:
+        """Whether an execve can have failed so on the chosen file; another path's errno would tell what the host has."""
+        if value in _RESTARTS:
+            return True
+        number = (1 << 64) - value
+        if number == errno.EACCES:
+            return not os.access(b"/proc/self/fd/%d" % task.plan[1].fd, os.X_OK)
+        return number in _EXEC_ERRORS
 
     # -- births -------------------------------------------------------------------------------
 
@@ -649,6 +666,7 @@ class Supervisor:
         if parent.trap is not None:
             trap = parent.trap
             task.trap = gate.Trap(trap.back, trap.number, trap.rcx, trap.r11)
+            task.trap.entered = True
         self.tree.add(task)
 
     def _adopt_strangers(self) -> None:

@@ -556,6 +556,9 @@ class Supervisor:
         registers = ptrace.getregs(task.tid)
         if task.trap.entered:
             self._leave_gate(task, registers)
+            if task.aside is not None:  # this stop was also the one that parking asked for: a task has only one
+                task.aside.at_stop()
+                return
         elif registers[RIP] != task.process.image.vdso_call:
             task.trap.entered = True
         self.resume(task)

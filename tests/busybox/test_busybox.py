@@ -52,8 +52,8 @@ def natively() -> Callable[[Path, Callable[[suite.Tree], object]], object]:
     return do
 
 
-def runner(int80: list[str]) -> list[str]:
-    return [*int80, "run", "--rootfs", "{root}", "--"]
+def runner(int80: list[str], *options: str) -> list[str]:
+    return [*int80, "run", *options, "--rootfs", "{root}", "--"]
 
 
 def long_script(tree: suite.Tree) -> list[str]:
@@ -70,10 +70,14 @@ def long_script(tree: suite.Tree) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["stock", "retargeted", "int80"])
-def test_the_long_script_prints_what_it_prints_natively(name, int80, guests, natively):
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("stock", ()), ("retargeted", ()), ("int80", ()), ("int80", ("--no-patch",)), ("int80", ("--no-patch", "--no-ia32"))],
+    ids=lambda value: value if isinstance(value, str) else "".join(value),
+)
+def test_the_long_script_prints_what_it_prints_natively(name, options, int80, guests, natively):
     busybox, partner = guests(name)
-    with suite.scratch_tree(busybox, runner(int80)) as tree:
+    with suite.scratch_tree(busybox, runner(int80, *options)) as tree:
         inside = long_script(tree)
     native = natively(partner, long_script)
     assert native[-1] == "== end"

@@ -15,6 +15,7 @@ linux = Abi("linux", linux_number, 512)
 def load() -> Abi:
     """The filled table."""
     from abi import (  # noqa: F401
+        attributes,
         descriptors,
         directories,
         files,

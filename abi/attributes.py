@@ -1,0 +1,155 @@
+"""Extended attributes of files, and watches on them."""
+
+from __future__ import annotations
+
+import os
+
+from abi.dispatch import AT_FDCWD, OK, Call, Return, Support
+from abi.errors import Kind, SysError
+from abi.files import check_writable, descriptor_location
+from abi.linux import linux
+from vfs.kernel import self_path
+from vfs.namespace import Location, OpenFile
+
+# -- extended attributes ----------------------------------------------------------------------------
+
+_XATTR_NAME_MAX, _XATTR_SIZE_MAX = 255, 65536
+_XATTR = "user.* only"
+
+
+def _attribute_name(call: Call, index: int) -> bytes:
+    name = call.memory.cstring(call.args[index], _XATTR_NAME_MAX + 1, Kind.ERANGE)
+    if not name:
+        raise SysError(Kind.ERANGE)
+    return name
+
+
+def _fill(call: Call, data: bytes, address: int, size: int):
+    """The getxattr convention: size 0 only asks how much there is."""
+    if size:
+        if len(data) > size:
+            raise SysError(Kind.ERANGE)
+        call.memory.write(address, data)
+    return Return(len(data))
+
+
+def _xattr_location(found: Location | OpenFile) -> Location:
+    if isinstance(found, OpenFile):
+        raise SysError(Kind.EOPNOTSUPP)
+    return found
+
+
+def _setxattr(call: Call, found, name: bytes):
+    size = call.args[3]
+    if size > _XATTR_SIZE_MAX:
+        raise SysError(Kind.E2BIG)
+    if call.int(4) & ~3:
+        raise SysError(Kind.EINVAL)
+    value = call.memory.read(call.args[2], size) if size else b""
+    where = _xattr_location(found)
+    check_writable(where)
+    where.fs.setxattr(where.node, name, value, call.int(4))
+    return OK
+
+
+def _getxattr(call: Call, found, name: bytes):
+    where = _xattr_location(found)
+    return _fill(call, where.fs.getxattr(where.node, name), call.args[2], call.args[3])
+
+
+def _listxattr(call: Call, found):
+    if isinstance(found, OpenFile):
+        return OK
+    names = b"".join(name + b"\0" for name in found.fs.listxattr(found.node))
+    return _fill(call, names, call.args[1], call.args[2])
+
+
+def _removexattr(call: Call, found, name: bytes):
+    where = _xattr_location(found)
+    check_writable(where)
+    where.fs.removexattr(where.node, name)
+    return OK
+
+
+@linux.answer(188, "setxattr", _XATTR, Support.PARTIAL)
+def setxattr(call: Call):
+    return _setxattr(call, call.find(AT_FDCWD, call.path(0)), _attribute_name(call, 1))
+
+
+@linux.answer(189, "lsetxattr", _XATTR, Support.PARTIAL)
+def lsetxattr(call: Call):
+    return _setxattr(call, call.find(AT_FDCWD, call.path(0), False), _attribute_name(call, 1))
+
+
+@linux.answer(190, "fsetxattr", _XATTR, Support.PARTIAL)
+def fsetxattr(call: Call):
+    return _setxattr(call, descriptor_location(call, call.int(0)), _attribute_name(call, 1))
+
+
+@linux.answer(191, "getxattr", _XATTR, Support.PARTIAL)
+def getxattr(call: Call):
+    return _getxattr(call, call.find(AT_FDCWD, call.path(0)), _attribute_name(call, 1))
+
+
+@linux.answer(192, "lgetxattr", _XATTR, Support.PARTIAL)
+def lgetxattr(call: Call):
+    return _getxattr(call, call.find(AT_FDCWD, call.path(0), False), _attribute_name(call, 1))
+
+
+@linux.answer(193, "fgetxattr", _XATTR, Support.PARTIAL)
+def fgetxattr(call: Call):
+    return _getxattr(call, descriptor_location(call, call.int(0)), _attribute_name(call, 1))
+
+
+@linux.answer(194, "listxattr", _XATTR, Support.PARTIAL)
+def listxattr(call: Call):
+    return _listxattr(call, call.find(AT_FDCWD, call.path(0)))
+
+
+@linux.answer(195, "llistxattr", _XATTR, Support.PARTIAL)
+def llistxattr(call: Call):
+    return _listxattr(call, call.find(AT_FDCWD, call.path(0), False))
+
+
+@linux.answer(196, "flistxattr", _XATTR, Support.PARTIAL)
+def flistxattr(call: Call):
+    return _listxattr(call, descriptor_location(call, call.int(0)))
+
+
+@linux.answer(197, "removexattr", _XATTR, Support.PARTIAL)
+def removexattr(call: Call):
+    return _removexattr(call, call.find(AT_FDCWD, call.path(0)), _attribute_name(call, 1))
+
+
+@linux.answer(198, "lremovexattr", _XATTR, Support.PARTIAL)
+def lremovexattr(call: Call):
+    return _removexattr(call, call.find(AT_FDCWD, call.path(0), False), _attribute_name(call, 1))
+
+
+@linux.answer(199, "fremovexattr", _XATTR, Support.PARTIAL)
+def fremovexattr(call: Call):
+    return _removexattr(call, descriptor_location(call, call.int(0)), _attribute_name(call, 1))
+
+
+# -- watching ---------------------------------------------------------------------------------------
+
+
+@linux.answer(254, "inotify_add_watch")
+def inotify_add_watch(call: Call):
+    mask = call.args[2] & 0xFFFFFFFF
+    inotify = OpenFile(call.files.get(call.int(0)))
+    if os.readlink(self_path(inotify.fd)) != b"anon_inode:inotify":
+        raise SysError(Kind.EINVAL)
+    found = call.find(AT_FDCWD, call.path(1), not mask & 0x02000000)
+    if isinstance(found, OpenFile):
+        raise SysError(Kind.EACCES)
+    if mask & 0x01000000 and not found.node.is_dir:  # IN_ONLYDIR
+        raise SysError(Kind.ENOTDIR)
+    return Return(found.fs.watch(found.node, inotify.fd, mask))
+
+
+linux.native(253, "inotify_init")
+linux.native(294, "inotify_init1")
+linux.native(255, "inotify_rm_watch")
+linux.refuse(300, "fanotify_init", Kind.ENOSYS, "absent")
+linux.refuse(301, "fanotify_mark", Kind.ENOSYS, "absent")

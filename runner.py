@@ -83,6 +83,12 @@ def _run(arguments: list[str]) -> int:
         parser.error("--rootfs and --busybox exclude each other: --busybox is what the default root is made from")
     from containers.sandbox import CannotRun, Settings, run
 
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # else a file of ours would take the number, and the guest's output
+            os.set_inheritable(fd, True)
     try:
         settings = Settings(options.rootfs or "", [os.fsencode(word) for word in command])
         settings.uid_gid = _user(parser, options.user)

@@ -208,6 +208,12 @@ def test_a_dynamic_program_runs_with_the_interpreter_of_its_root(run):
     assert done.stdout.decode().splitlines() == ["dynamic", "/bin/busybox", shell.name]
 
 
+def test_closed_standard_streams_are_the_null_device(int80, root):
+    words = [*int80, "run", "--rootfs", str(root), "--", "sh", "-c", "echo lost; echo lost >&2; cat; exit 4"]
+    done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *words], timeout=60)
+    assert done.returncode == 4
+
+
 def test_python_runner_py_is_the_same_command(root):
     runner = Path(__file__).resolve().parent.parent / "runner.py"
     done = subprocess.run(

@@ -67,7 +67,10 @@ class GuestMemory:
     def cstring(self, address: int, limit: int, too_long: Kind = Kind.ENAMETOOLONG) -> bytes:
         """The bytes up to NUL, which must come within `limit` bytes.  EFAULT, `too_long`."""
         first = min(limit, _FIRST_READ, _PAGE - (address & _PAGE - 1))
-        data = self.read_some(address, first)
+        _remote[0] = address  # as `read_some`, which is one call more on the way of every path
+        _remote[1] = _local[1] = first
+        count = _readv(self.tid, _local, 1, _remote, 1, 0)
+        data = _view[:count].tobytes() if count > 0 else b""
         end = data.find(b"\0")
         if end >= 0:
             return data[:end]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import stat
+from collections.abc import Sequence
 
 from vfs.kernel import error
 
@@ -53,7 +54,7 @@ class FileSystem:
         """The object called `name` in a directory, a symlink itself.  ENOENT, ENOTDIR, EACCES."""
         raise NotImplementedError
 
-    def walk(self, start: Node, names: list[bytes]) -> Node | None:
+    def walk(self, start: Node, names: Sequence[bytes]) -> Node | None:
         """As `lookup`, several names deep at once; None when a symlink stands in the way."""
         node = start
         last = len(names) - 1

@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Sequence
 
 from vfs import kernel
 from vfs.filesystem import FileSystem, Node
@@ -71,10 +72,11 @@ class HostNode(Node):
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self.refresh()
+        self.status = status = os.fstat(fd)  # once a call
+        self.mode = status.st_mode
 
     def refresh(self) -> None:
-        self.status = os.fstat(self.fd)  # once a call
+        self.status = os.fstat(self.fd)
         self.mode = self.status.st_mode
 
     def __del__(self) -> None:
@@ -101,7 +103,7 @@ class HostFs(FileSystem):
     def lookup(self, parent: HostNode, name: bytes) -> HostNode:
         return HostNode(kernel.openat2(parent.fd, name, _WALK))
 
-    def walk(self, start: HostNode, names: list[bytes]) -> HostNode | None:
+    def walk(self, start: HostNode, names: Sequence[bytes]) -> HostNode | None:
         try:
             return HostNode(kernel.openat2(start.fd, b"/".join(names), _WALK))
         except OSError as problem:

@@ -157,6 +157,14 @@ class Namespace:
             raise error(errno.ENAMETOOLONG)
         here = context.root if path[0] == 47 else start
         names, directory = _steps(path)
+        if not directory and names and b".." not in names:
+            # Nearly every path is plain names on one mount, with no symlink: one step, then.
+            first = here.path + names[-1:]
+            if here.path not in self._above or (first not in self.mounts and first not in self._above):
+                run = names[::-1]
+                node = here.mount.fs.walk(here.node, run)
+                if node is not None and not (follow and node.is_symlink):
+                    return Location(here.mount, node, here.path + run)
         found = self._walk(context, here, list(names), follow or directory, directory, links_max)
         if isinstance(found, Location) and (found is here or not names or found.path == found.mount.path):
             found.node.refresh()  # it is kept from call to call

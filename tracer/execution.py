@@ -226,7 +226,7 @@ class Programs:
                 image.entry = value
             elif kind == _AT_BASE:
                 base = value
-        if not _is_mapped(pid, base, program.interpreter):
+        if bool(base) != (program.interpreter is not None) or not _maps_only(pid, program.fd, program.interpreter):
             return None
         st = plan.stat
         image.program = (st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns)
@@ -256,20 +256,26 @@ def _same_file(one: os.stat_result, other: os.stat_result) -> bool:
     return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
-def _is_mapped(pid: int, base: int, interpreter: int | None) -> bool:
-    """Whether what is mapped at AT_BASE is `interpreter`, or nothing is and there is to be none.
+def _maps_only(pid: int, *fds: int | None) -> bool:
+    """Whether the files mapped into a fresh image are among `fds`.
 
-    By inode and name: the device that proc_pid_maps(5) shows is not stat's on every file system.
+    AT_BASE alone would not tell: it is 0 also for an interpreter with a fixed address.  Files are told by inode
+    and device, or by inode and name where the device that proc_pid_maps(5) shows is not the one stat(2) does.
     """
-    if not base or interpreter is None:
-        return not base and interpreter is None
-    chosen = (os.fstat(interpreter).st_ino, os.readlink(b"/proc/self/fd/%d" % interpreter))
+    known: list[tuple[int, bytes, bytes]] = []
+    for fd in fds:
+        if fd is not None:
+            status = os.fstat(fd)
+            device = b"%02x:%02x" % (os.major(status.st_dev), os.minor(status.st_dev))
+            known.append((status.st_ino, device, os.readlink(b"/proc/self/fd/%d" % fd)))
     with open(b"/proc/%d/maps" % pid, "rb") as maps:
         for line in maps:
-            span, _, _, _, inode, *name = line.rstrip(b"\n").split(None, 5)
-            if int(span.split(b"-")[0], 16) == base:
-                return (int(inode), name[0] if name else b"") == chosen
-    return False
+            _, _, _, device, number, *name = line.rstrip(b"\n").split(None, 5)
+            if number != b"0" and not any(
+                int(number) == inode and (device == where or name == [path]) for inode, where, path in known
+            ):
+                return False
+    return True
 
 
 def _find_syscall(data: bytes) -> int:

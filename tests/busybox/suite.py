@@ -52,7 +52,7 @@ class Tree:
     def __init__(self, root: Path, busybox: Path, runner: list[str] | None = None) -> None:
         self.root = root
         self._runner = None if runner is None else [arg.replace("{root}", str(root)) for arg in runner]
-        for name in ("bin", "dev", "etc", "proc", "sys", "tmp"):
+        for name in ("bin", "dev", "etc", "proc", "sys", "tmp", "usr/bin"):
             (root / name).mkdir(parents=True)
         (root / "tmp").chmod(0o1777)
         (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n")

@@ -635,7 +635,7 @@ class Supervisor:
             return True
         number = (1 << 64) - value
         if number == errno.EACCES:
-            return not os.access(b"/proc/self/fd/%d" % task.plan[1].fd, os.X_OK)
+            return not _executable(task.plan[1].fd)
         return number in _EXEC_ERRORS
 
     # -- births -------------------------------------------------------------------------------
@@ -780,6 +780,16 @@ class Supervisor:
         what = "32-bit call" if number == -1 else f"call {number}" + (f" ({entry.name})" if entry is not None else "")
         why = f"{entry.error.name}, {entry.note}" if entry is not None else "ENOSYS, not supported"
         self._report(f"process {self.tree.guest(task.process.pid)} made {what}: {why}")
+
+
+def _executable(fd: int) -> bool:
+    """Whether a task of this user without capabilities may execute a file; the supervisor may have some."""
+    status = os.fstat(fd)
+    if status.st_uid == os.geteuid():
+        right = 0o100
+    else:
+        right = 0o010 if status.st_gid in (os.getegid(), *os.getgroups()) else 0o001
+    return bool(status.st_mode & right) and os.access(b"/proc/self/fd/%d" % fd, os.X_OK)
 
 
 def _alive(tid: int) -> bool:

@@ -785,10 +785,8 @@ class Supervisor:
 def _executable(fd: int) -> bool:
     """Whether a task of this user without capabilities may execute a file; the supervisor may have some."""
     status = os.fstat(fd)
-    if status.st_uid == os.geteuid():
-        right = 0o100
-    else:
-        right = 0o010 if status.st_gid in (os.getegid(), *os.getgroups()) else 0o001
+    shared = status.st_gid in (os.getegid(), *os.getgroups())
+    right = 0o100 if status.st_uid == os.geteuid() else 0o010 if shared else 0o001
     return bool(status.st_mode & right) and os.access(b"/proc/self/fd/%d" % fd, os.X_OK)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import os
 import struct
 
-from vfs.kernel import raw
+from vfs.kernel import libc, raw
 
 NOTIF_RECV = 0xC0502100
 NOTIF_SEND = 0xC0182101
@@ -62,16 +63,38 @@ class Listener:
             if problem.errno != errno.ENOENT:  # the caller was killed: nobody waits
                 raise
 
-    def install(self, notification: int, fd: int, flags: int) -> int | None:
+    def install(self, notification: int, tid: int, fd: int, flags: int) -> int | None:
         """Give the caller a copy of `fd` and let the call return its number, in one step.
 
-        The errno when that fails (EMFILE), None when it worked or nobody waits any more.
+        The errno when that fails (EMFILE), None when it worked or nobody waits any more.  The kernel wakes the
+        caller without regard to SYNC_WAKE_UP here, and would take it to an idle processor, which costs more than
+        all the rest; so for that moment it may run on this one only.
         """
+        allowed = self._hold(tid) if self.sync_wake_up else None
         try:
             fcntl.ioctl(self.fd, NOTIF_ADDFD, _ADDFD.pack(notification, _ADDFD_SEND, fd, 0, flags))
         except OSError as problem:
             return None if problem.errno in (errno.ENOENT, errno.EINPROGRESS) else problem.errno
+        finally:
+            if allowed is not None:
+                try:
+                    os.sched_setaffinity(tid, allowed)
+                except OSError:
+                    pass  # it has ended
         return None
+
+    @staticmethod
+    def _hold(tid: int) -> set[int] | None:
+        """Keep a task on this processor; the processors it is to have back, None where nothing was done."""
+        here = libc.sched_getcpu()
+        try:
+            allowed = os.sched_getaffinity(tid)
+            if here not in allowed or len(allowed) == 1:
+                return None
+            os.sched_setaffinity(tid, (here,))
+        except OSError:
+            return None
+        return allowed
 
 
 class _Program(ctypes.Structure):

@@ -222,7 +222,7 @@ class Supervisor:
         elif kind is Fail:
             listener.reply(notification, -process.abi.error_number(result.error.kind))
         elif kind is InstallFile:
-            failed = listener.install(notification, result.fd, os.O_CLOEXEC if result.cloexec else 0)
+            failed = listener.install(notification, tid, result.fd, os.O_CLOEXEC if result.cloexec else 0)
             os.close(result.fd)
             if failed is not None:
                 listener.reply(notification, -failed)

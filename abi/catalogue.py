@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from abi import host, linux
 from abi.dispatch import Abi, Entry, Plane, Support
+from abi.tables import host, linux
 
 _HEAD = """\
 # The calls
@@ -39,12 +39,12 @@ def _table(abi: Abi) -> str:
 
 def page() -> str:
     """The whole page."""
-    table = linux.load().table
+    table = linux.table
     entries = [entry for entry in table if entry is not None]
     full = sum(entry.support is Support.FULL for entry in entries)
     partial = sum(entry.support is Support.PARTIAL for entry in entries)
     counts = f"{full} calls fully, {partial} partly; {len(entries) - full - partial} listed as absent."
-    return f"{_HEAD}\n## linux\n\n{counts}\n\n{_table(linux.linux)}\n\n## host\n\n{host.__doc__}\n{_table(host.host)}\n"
+    return f"{_HEAD}\n## linux\n\n{counts}\n\n{_table(linux)}\n\n## host\n\n{sys.modules['abi.host'].__doc__}\n{_table(host)}\n"
 
 
 if __name__ == "__main__":

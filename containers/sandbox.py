@@ -153,17 +153,16 @@ def _is_there(sandbox: Sandbox, context: FsContext, path: bytes) -> bool:
 
 def _supervise(sandbox: Sandbox, settings: Settings, context, credentials, name: bytes) -> int:
     """Start init, serve it to its end, and leave nothing behind; init's wait status."""
-    from abi import host, linux
     from abi.dispatch import Plane
+    from abi.tables import host, linux
     from tracer import launch, seccomp
     from tracer.execution import Programs
     from tracer.supervisor import Options, Supervisor
 
-    table = linux.load()
     planes = {number: Plane.STEER for number in (56, 57, 58)} if settings.pids_limit is not None else {}
-    program = seccomp.build(table, planes, settings.verbose)
+    program = seccomp.build(linux, planes, settings.verbose)
     options = Options(settings.patch, settings.force_segv, settings.verbose)
-    supervisor = Supervisor(sandbox, table, host.host, options, Programs(_descriptors()))
+    supervisor = Supervisor(sandbox, linux, host, options, Programs(_descriptors()))
     terminal = _foreground_terminal()
     try:
         pid, listener = launch.start(program, name, settings.argv, settings.env, terminal)

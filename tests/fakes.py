@@ -12,10 +12,10 @@ import os
 import stat
 from pathlib import Path
 
-from abi import linux as linux_abi
 from abi.dispatch import Call, DispatchResult, Fail, InstallFile, Return, dispatch
 from abi.errors import Kind, SysError, linux_number
 from abi.sandbox import Sandbox
+from abi.tables import linux as LINUX
 from procs.credentials import Credentials
 from procs.tree import Process, ProcessTree, Task
 from tracer.files import GuestFiles
@@ -28,7 +28,6 @@ U64 = 0xFFFFFFFFFFFFFFFF
 BAD = 0x10  # an address with nothing behind it
 AT_FDCWD = -100
 
-LINUX = linux_abi.load()
 NUMBERS = {entry.name: entry.number for entry in LINUX.table if entry is not None}
 _syscall = ctypes.CDLL(None, use_errno=True).syscall
 _syscall.restype = ctypes.c_long

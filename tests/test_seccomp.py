@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abi import linux as linux_abi
 from abi.dispatch import Abi, Entry, Plane, When
 from abi.errors import Kind, LinuxErrno, linux_number
+from abi.tables import linux as LINUX
 from tracer import seccomp
 from tracer.seccomp import AUDIT_ARCH_I386, AUDIT_ARCH_X86_64, RET_ALLOW, RET_ERRNO, RET_TRACE, RET_USER_NOTIF, simulate
 
-LINUX = linux_abi.load()
 PROGRAM = seccomp.build(LINUX)
 ENTRIES = [entry for entry in LINUX.table if entry is not None]
 RULED = [entry for entry in ENTRIES if entry.when]

@@ -8,12 +8,11 @@ from ptrace.binding.linux_struct import user_regs_struct
 from ptrace.syscall.linux.x86_64 import SYSCALL_NAMES
 
 from abi import host as host_abi
-from abi import linux as linux_abi
 from abi.dispatch import Abi, Plane, Support, When
 from abi.errors import HostErrno, Kind, LinuxErrno, SysError, host_number, linux_number
+from abi.tables import linux as LINUX
 from tracer import ptrace
 
-LINUX = linux_abi.load()
 TABLES = [LINUX, host_abi.host]
 ENTRIES = [entry for abi in TABLES for entry in abi.table if entry is not None]
 LINUX_ENTRIES = [entry for entry in LINUX.table if entry is not None]

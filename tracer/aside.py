@@ -12,16 +12,18 @@ from __future__ import annotations
 import _thread
 import os
 import signal
+import time
 
 from abi.dispatch import Fail, InstallFile
-from abi.errors import SysError
+from abi.errors import Kind, SysError
 from tracer import ptrace
 from tracer.ptrace import ORIG_RAX, RAX, RIP, U64
 
 _PAUSE = 34
 _EINTR, _ENOMEM = 4, 12
-_ERESTARTSYS = 512
+_ERESTARTSYS, _ERESTARTNOINTR = 512, 513
 _WAKE = signal.SIGRTMIN  # ends a worker's system call; its handler does nothing
+_HURRY = 100  # half milliseconds that the loop waits for a worker it has told to end
 _PATIENCE = 50  # milliseconds between two tries to end a worker that was called off
 
 _STOPPING, _SLEEPING, _RETURNING = range(3)
@@ -48,6 +50,11 @@ class Parked:
         """Whether a call is this one, made anew with its result at hand."""
         return self._state == _RETURNING and (number, arguments) == (self.number, self.arguments)
 
+    @property
+    def overdue(self) -> bool:
+        """Whether the task is about to sleep for a result that is there."""
+        return self._state == _SLEEPING and self.result is not None
+
     def at_stop(self) -> None:
         """The task stands at a PTRACE_EVENT_STOP."""
         tid = self.task.tid
@@ -72,17 +79,31 @@ class Parked:
         else:
             self._asides.supervisor.resume(self.task)
 
-    def interrupted(self) -> None:
-        """The task stands at a signal's delivery: its call is interrupted, unless it is just being repeated."""
+    def interrupted(self) -> bool:
+        """The task stands at a signal's delivery: whether its call is interrupted by it.
+
+        It is not when the work is done already, or ends well now that it is told to end: natively the call would
+        have returned before the signal.  The call is then made again after the signal's handler, for its result.
+        """
         if self._state == _RETURNING:
-            return
+            return False
+        self._asides.hurry(self)
         registers = ptrace.getregs(self.task.tid)
         if self._state == _SLEEPING:
             registers = ptrace.REGISTERS(*self._saved)
-        registers[RAX], registers[ORIG_RAX] = -_ERESTARTSYS & U64, self.number
+        done = self.result is not None and not self._was_cut_short()
+        registers[RAX] = (-_ERESTARTNOINTR if done else -_ERESTARTSYS) & U64
+        registers[ORIG_RAX] = self.number
         ptrace.setregs(self.task.tid, registers)
+        if done:
+            self._state = _RETURNING
+            return False
         self.task.aside = None
         self.cancel()
+        return True
+
+    def _was_cut_short(self) -> bool:
+        return isinstance(self.result, Fail) and self.result.error.kind is Kind.EINTR
 
     def cancel(self) -> None:
         """Nobody wants the result any more."""
@@ -163,6 +184,16 @@ class Asides:
             if parked in self._called_off:
                 self._called_off.remove(parked)
             parked.done()
+
+    def hurry(self, parked: Parked) -> None:
+        """Have a worker end now, and wait for it: a moment, since a signal ends its system call."""
+        parked.called_off = True
+        for _ in range(_HURRY):
+            if parked.result is not None:
+                break
+            signal.pthread_kill(parked.thread, _WAKE)
+            time.sleep(0.0005)
+        parked.called_off = False
 
     def call_off(self, parked: Parked) -> None:
         self._called_off.append(parked)

@@ -368,11 +368,9 @@ class Supervisor:
             return
         if number == signal.SIGSEGV and self._gate_fault(task):
             return
+        interrupted = task.aside is not None and task.aside.interrupted()
         registers = ptrace.getregs(task.tid)
-        if task.aside is not None:
-            task.aside.interrupted()
-            registers = ptrace.getregs(task.tid)
-        elif registers[RAX] == _ERESTARTSYS and self._is_answered(task, registers[ORIG_RAX]):
+        if not interrupted and registers[RAX] == _ERESTARTSYS and self._is_answered(task, registers[ORIG_RAX]):
             registers[RAX] = _ERESTARTNOINTR
             ptrace.setregs(task.tid, registers)
         if task.trap is not None:
@@ -561,6 +559,10 @@ class Supervisor:
                 return
         elif registers[RIP] != task.process.image.vdso_call:
             task.trap.entered = True
+            if task.aside is not None and task.aside.overdue:
+                # The interruption that was to end this pause is lost: every stop on the way takes it along.
+                registers[ORIG_RAX] = _SKIPPED
+                ptrace.setregs(task.tid, registers)
         self.resume(task)
 
     def _after(self, task: TracedTask, after, value: int) -> int:

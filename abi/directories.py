@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import struct
 
 from abi.dispatch import AT_FDCWD, OK, Call, Return, Support
@@ -12,7 +11,7 @@ from abi.files import descriptor_location
 from abi.linux import linux
 from vfs import kernel
 from vfs.kernel import self_path
-from vfs.namespace import Location, OpenFile
+from vfs.namespace import Location, OpenFile, is_removed_directory
 
 _DIRENT64 = struct.Struct("<QqHB")
 _DIRENT = struct.Struct("<QqH")
@@ -31,8 +30,7 @@ def _read(call: Call, fd: int, size: int, store) -> Return:
     host_path = os.readlink(self_path(directory.fd))
     location = call.sandbox.namespace.locate(directory.fd, host_path)
     if location is None or not location.node.is_dir:
-        removed = stat.S_ISDIR(os.fstat(directory.fd).st_mode) and host_path.endswith(b" (deleted)")
-        raise SysError(Kind.ENOENT if removed else Kind.ENOTDIR)
+        raise SysError(Kind.ENOENT if is_removed_directory(directory.fd) else Kind.ENOTDIR)
     before = os.lseek(directory.fd, 0, os.SEEK_CUR)
     made_up = host_path.startswith(b"/memfd:")
     size = min(size & 0xFFFFFFFF, _READ_MAX)

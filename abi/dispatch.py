@@ -7,14 +7,11 @@ the seccomp program decides without a switch.
 
 from __future__ import annotations
 
-import os
-import stat
 import sys
 from enum import Enum
 
 from abi.errors import Kind, SysError
-from vfs.kernel import self_path
-from vfs.namespace import OpenFile
+from vfs.namespace import OpenFile, is_removed_directory
 
 AT_FDCWD = -100
 
@@ -235,8 +232,7 @@ class Call:
             return self.process.fs.cwd
         found = self.sandbox.namespace.reach(OpenFile(self.files.get(fd)))
         if isinstance(found, OpenFile):
-            removed = stat.S_ISDIR(os.fstat(found.fd).st_mode) and os.readlink(self_path(found.fd)).endswith(b" (deleted)")
-            raise SysError(Kind.ENOENT if removed else Kind.ENOTDIR)
+            raise SysError(Kind.ENOENT if is_removed_directory(found.fd) else Kind.ENOTDIR)
         if not found.node.is_dir:
             raise SysError(Kind.ENOTDIR)
         return found

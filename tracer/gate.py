@@ -39,11 +39,6 @@ class Trap:
         self.host = host
 
 
-def is_gate(registers, read, at: int) -> bool:
-    """Whether 64-bit code stands at an ``int 0x80`` at address `at`; `read` reads its memory."""
-    return registers[CS] == _USER_CS and read(at, INSTRUCTION) == INT80
-
-
 def enter(task, registers, at: int, in_call: bool, patch: bool) -> bool:
     """Let the call at site `at` happen; False when it is no gate of ours but true 32-bit code.
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import stat
 
 from vfs.filesystem import FileSystem, Node
-from vfs.kernel import error
+from vfs.kernel import error, self_path
 
 PATH_MAX = 4096
 NAME_MAX = 255
@@ -86,6 +87,11 @@ class OpenFile:
 
     def __del__(self) -> None:
         os.close(self.fd)
+
+
+def is_removed_directory(fd: int) -> bool:
+    """Whether a host descriptor is of a directory that has been removed."""
+    return stat.S_ISDIR(os.fstat(fd).st_mode) and os.readlink(self_path(fd)).endswith(b" (deleted)")
 
 
 class FsContext:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import itertools
 import os
@@ -173,6 +174,23 @@ def test_a_named_pipe_is_opened_aside_so_that_nobody_is_held(call):
     with os.fdopen(os.open(call.root / "pipe", RW)):
         fd = call.value(result.work())
     assert os.get_blocking(fd)
+
+
+@pytest.mark.parametrize("path", [b"/pipe", b"/dir/pipe"])
+@pytest.mark.parametrize("flags", [RO, WO, RO | CREAT])
+def test_a_named_pipe_is_not_touched_before_its_opening_is_worked_on(call, path, flags):
+    """An end open for a moment would let the other side's opening through, only to find itself alone."""
+    pipe = call.root / os.fsdecode(path).lstrip("/")
+    os.mkfifo(pipe)
+    libc = ctypes.CDLL(None, use_errno=True)
+    watch = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        assert libc.inotify_add_watch(watch, os.fsencode(pipe), 0xFFF) >= 0
+        assert isinstance(call.result("open", path, flags, 0), Later)
+        with pytest.raises(BlockingIOError):
+            os.read(watch, 4096)
+    finally:
+        os.close(watch)
 
 
 def test_a_named_pipe_opened_without_blocking_is_opened_at_once(call):

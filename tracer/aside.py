@@ -18,11 +18,13 @@ from abi.dispatch import Fail, InstallFile
 from abi.errors import Kind, SysError
 from tracer import ptrace
 from tracer.ptrace import ORIG_RAX, RAX, RIP, U64
+from vfs import kernel
 
-_PAUSE = 34
+_PAUSE, _TGKILL = 34, 234
 _EINTR, _ENOMEM = 4, 12
 _ERESTARTSYS, _ERESTARTNOINTR = 512, 513
 _WAKE = signal.SIGRTMIN  # ends a worker's system call; its handler does nothing
+_HALF_MILLISECOND = 0.0005
 _HURRY = 100  # half milliseconds that the loop waits for a worker it has told to end
 _PATIENCE = 50  # milliseconds between two tries to end a worker that was called off
 
@@ -44,7 +46,7 @@ class Parked:
         self.result = None
         self.called_off = False
         self.collected = False  # whether `done` has seen the result
-        self.thread = 0
+        self.thread = 0  # the worker's kernel number, once it runs
 
     def matches(self, number: int, arguments: tuple[int, ...]) -> bool:
         """Whether a call is this one, made anew with its result at hand."""
@@ -117,6 +119,14 @@ class Parked:
         if isinstance(self.result, InstallFile):
             os.close(self.result.fd)
 
+    def wake(self) -> None:
+        """Interrupt the worker's system call, if it is in one."""
+        if self.thread:
+            try:
+                kernel.raw(_TGKILL, os.getpid(), self.thread, _WAKE)
+            except ProcessLookupError:
+                pass  # it has ended
+
     def done(self) -> None:
         """The worker has ended: fetch the task, or drop what it brought."""
         self.collected = True
@@ -147,7 +157,7 @@ class Asides:
             task.aside.cancel()
         parked = Parked(self, task, number, arguments)
         try:
-            parked.thread = _thread.start_new_thread(self._work, (parked, work))
+            _thread.start_new_thread(self._work, (parked, work))
         except RuntimeError:  # no more threads
             self.supervisor.listener.reply(notification, -_ENOMEM)
             return
@@ -160,6 +170,7 @@ class Asides:
 
     def _work(self, parked: Parked, work) -> None:
         """On a thread of its own: touches nothing but `parked` and the list, both atomically."""
+        parked.thread = _thread.get_native_id()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {_WAKE})
         result = None
         while result is None:
@@ -169,6 +180,7 @@ class Asides:
                 # A wake-up may be meant for a worker whose thread number this one was given.
                 if problem.errno != _EINTR or parked.called_off:
                     result = Fail(SysError.of_errno(problem.errno))
+        signal.pthread_sigmask(signal.SIG_BLOCK, {_WAKE})  # one still on its way must not outlive the handler
         parked.result = result
         self._finished.append(parked)
         os.write(self._tell, b"1")
@@ -191,9 +203,18 @@ class Asides:
         for _ in range(_HURRY):
             if parked.result is not None:
                 break
-            signal.pthread_kill(parked.thread, _WAKE)
-            time.sleep(0.0005)
+            parked.wake()
+            time.sleep(_HALF_MILLISECOND)
         parked.called_off = False
+
+    def close(self) -> None:
+        """Wait for the workers, whose callers have all ended: past the interpreter's end a wake-up would kill."""
+        while any(parked.result is None for parked in self._called_off):
+            self.patience()
+            time.sleep(_HALF_MILLISECOND)
+        self.finish()
+        os.close(self.ready)
+        os.close(self._tell)
 
     def call_off(self, parked: Parked) -> None:
         self._called_off.append(parked)
@@ -206,7 +227,7 @@ class Asides:
         """
         for parked in self._called_off:
             if parked.result is None:
-                signal.pthread_kill(parked.thread, _WAKE)
+                parked.wake()
         return _PATIENCE if self._called_off else None
 
 

@@ -153,6 +153,8 @@ class Supervisor:
                     self._asides.finish()
             if self.status is not None:
                 self._end_all()
+        if self._asides is not None:
+            self._asides.close()
         return self.status if self.status is not None else signal.SIGKILL
 
     def _take_signals(self) -> None:

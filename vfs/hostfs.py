@@ -157,10 +157,18 @@ class HostFs(FileSystem):
     def open_at(self, start: HostNode, names: list[bytes], flags: int) -> int | None:
         if self.careful or flags & (os.O_PATH | os.O_TMPFILE):
             return None
-        # O_NONBLOCK lest a FIFO hold the supervisor; a regular file or a directory opens the same.
+        path = b"/".join(names)
+        try:
+            # To open a FIFO or a device, if only to look at it, is felt by others.
+            kind = os.stat(path, dir_fd=start.fd, follow_symlinks=False).st_mode & 0o170000
+            if kind != stat.S_IFREG and kind != stat.S_IFDIR:
+                return None
+        except OSError:
+            pass  # openat2 knows why, and sees no symlinks
+        # O_NONBLOCK lest a FIFO that has come meanwhile hold the supervisor; other files open the same.
         extra = flags & _OPEN_FLAGS | os.O_CLOEXEC | os.O_NOCTTY | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            fd = kernel.openat2(start.fd, b"/".join(names), kernel.how(extra, 0, _BENEATH))
+            fd = kernel.openat2(start.fd, path, kernel.how(extra, 0, _BENEATH))
         except OSError as problem:
             if problem.errno in (errno.ELOOP, errno.ENXIO):
                 return None

@@ -224,7 +224,7 @@ class Call:
 
     def path(self, index: int) -> bytes:
         """The path that argument `index` points to.  EFAULT, ENAMETOOLONG."""
-        return self.memory.cstring(self.args[index], 4096)
+        return self.memory.cstring(self.args[index])
 
     def start(self, fd: int):
         """The location that a dirfd names: where a relative path starts.  EBADF, ENOTDIR."""

@@ -11,7 +11,7 @@ import os
 from abi.dispatch import AT_FDCWD, OK, Call, InstallFile, Later, Support
 from abi.errors import Kind, SysError
 from abi.linux import linux
-from abi.status import owner, pack_stat, pack_statx
+from abi.status import give_owner, owner, pack_stat, pack_statx
 from vfs import kernel
 from vfs.hostfs import kept_status
 from vfs.kernel import self_path
@@ -233,17 +233,29 @@ def descriptor_status(call: Call, fd: int):
     return kept_status(copy.fd, st)
 
 
+def path_status(call: Call, dirfd: int, path: bytes, follow: bool) -> bytes:
+    """The ``struct stat`` of what a path names."""
+    fs = call.process.fs
+    sandbox = call.sandbox
+    start = fs.cwd if dirfd == AT_FDCWD or path[:1] == b"/" else call.start(dirfd)
+    run = sandbox.namespace.plain_run(fs, start, path)
+    if run is not None:
+        here, names = run
+        data = here.mount.fs.stat_at(here.node, names, follow)
+        if data is not None:
+            return give_owner(sandbox, data)
+    return pack_stat(sandbox, status(call, sandbox.namespace.walk(fs, start, path, follow)))
+
+
 @linux.answer(4, "stat")
 def stat(call: Call):
-    found = call.find(AT_FDCWD, call.path(0))
-    call.memory.write(call.args[1], pack_stat(call.sandbox, status(call, found)))
+    call.memory.write(call.args[1], path_status(call, AT_FDCWD, call.path(0), True))
     return OK
 
 
 @linux.answer(6, "lstat")
 def lstat(call: Call):
-    found = call.find(AT_FDCWD, call.path(0), False)
-    call.memory.write(call.args[1], pack_stat(call.sandbox, status(call, found)))
+    call.memory.write(call.args[1], path_status(call, AT_FDCWD, call.path(0), False))
     return OK
 
 
@@ -259,11 +271,13 @@ def newfstatat(call: Call):
     if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT | _AT_STATX_SYNC):
         raise SysError(Kind.EINVAL)
     path = call.path(1)
-    if not path and flags & AT_EMPTY_PATH:
-        st = _empty_path_status(call, call.int(0))
+    if path:
+        data = path_status(call, call.int(0), path, not flags & AT_SYMLINK_NOFOLLOW)
+    elif flags & AT_EMPTY_PATH:
+        data = pack_stat(call.sandbox, _empty_path_status(call, call.int(0)))
     else:
-        st = status(call, call.find(call.int(0), path, not flags & AT_SYMLINK_NOFOLLOW))
-    call.memory.write(call.args[2], pack_stat(call.sandbox, st))
+        raise SysError(Kind.ENOENT)
+    call.memory.write(call.args[2], data)
     return OK
 
 

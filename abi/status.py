@@ -33,6 +33,18 @@ def pack_stat(sandbox, st) -> bytes:
     )  # fmt: skip
 
 
+_IDS = struct.Struct("<II")
+
+
+def give_owner(sandbox, data: bytes) -> bytes:
+    """A host file's ``struct stat`` with the owner the guest sees."""
+    host_uid, host_gid = sandbox.host_uid, sandbox.host_gid
+    if not host_uid and not host_gid:
+        return data
+    uid, gid = _IDS.unpack_from(data, 28)
+    return data[:28] + _IDS.pack(0 if uid == host_uid else uid, 0 if gid == host_gid else gid) + data[36:]
+
+
 def pack_statx(sandbox, st, mount_id: int) -> bytes:
     """256 bytes; the basic fields and the mount id, whatever was asked for (statx(2) allows more)."""
     dev, rdev = st.st_dev, st.st_rdev

@@ -55,19 +55,26 @@ class GuestMemory:
 
     def write(self, address: int, data: bytes) -> None:
         """Write all of `data`.  EFAULT, after which a part may be written, as with copy_to_user."""
-        for offset in range(0, len(data), _BUFFER):
-            part = data[offset : offset + _BUFFER]
-            size = len(part)
-            _view[:size] = part
-            _remote[0] = address + offset
-            _remote[1] = _local[1] = size
-            if _writev(self.tid, _local, 1, _remote, 1, 0) != size:
-                raise SysError(Kind.EFAULT)
+        size = len(data)
+        if size > _BUFFER:
+            for offset in range(0, size, _BUFFER):
+                self.write(address + offset, data[offset : offset + _BUFFER])
+            return
+        _view[:size] = data
+        _remote[0] = address
+        _remote[1] = _local[1] = size
+        if _writev(self.tid, _local, 1, _remote, 1, 0) != size:
+            raise SysError(Kind.EFAULT)
 
-    def cstring(self, address: int, limit: int, too_long: Kind = Kind.ENAMETOOLONG) -> bytes:
+    def cstring(self, address: int, limit: int = _PAGE, too_long: Kind = Kind.ENAMETOOLONG) -> bytes:
         """The bytes up to NUL, which must come within `limit` bytes.  EFAULT, `too_long`."""
-        first = min(limit, _FIRST_READ, _PAGE - (address & _PAGE - 1))
-        _remote[0] = address  # as `read_some`, which is one call more on the way of every path
+        # As `read_some`, written out: this is on the way of every path.
+        first = _PAGE - (address & 0xFFF)
+        if first > _FIRST_READ:
+            first = _FIRST_READ
+        if first > limit:
+            first = limit
+        _remote[0] = address
         _remote[1] = _local[1] = first
         count = _readv(self.tid, _local, 1, _remote, 1, 0)
         data = _view[:count].tobytes() if count > 0 else b""

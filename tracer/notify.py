@@ -21,7 +21,7 @@ FILTER_NEW_LISTENER = 1 << 3
 FILTER_SPEC_ALLOW = 1 << 2
 FILTER_WAIT_KILLABLE_RECV = 1 << 5
 
-_NOTIF = struct.Struct("<QIIiIQ6Q")
+_NOTIF = struct.Struct("<QI4xi4x8x6Q")  # id, tid, number, arguments
 _RESPONSE = struct.Struct("<QqiI")
 _ADDFD = struct.Struct("<QIIII")
 _BLANK = bytes(80)
@@ -50,7 +50,7 @@ class Listener:
                 return None
             raise
         fields = _NOTIF.unpack(buffer)
-        return fields[0], fields[1], fields[3], fields[6:]
+        return fields[0], fields[1], fields[2], fields[3:]
 
     def reply(self, notification: int, value: int) -> None:
         """Let the call return `value`, a negative errno for failure."""

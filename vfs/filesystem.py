@@ -100,8 +100,15 @@ class FileSystem:
         """A new host descriptor of the object, close-on-exec, never blocking, never a terminal's claim."""
         raise error(errno.EACCES)
 
-    def open_at(self, start: Node, names: list[bytes], flags: int) -> int | None:
+    def open_at(self, start: Node, names: Sequence[bytes], flags: int) -> int | None:
         """`walk` and `open` in one step where that is safe and cheap; None where it is not."""
+        return None
+
+    def stat_at(self, start: Node, names: Sequence[bytes], follow: bool) -> bytes | None:
+        """`walk` and `stat` in one step: a host file's ``struct stat`` with the host's owner; None where it is more.
+
+        It is more where a symlink is to be followed, or where the status is not the host's own.
+        """
         return None
 
     def create(self, parent: Node, name: bytes, flags: int, mode: int) -> int:

@@ -131,6 +131,23 @@ class HostFs(FileSystem):
     def stat(self, node: HostNode) -> os.stat_result:
         return kept_status(node.fd, node.status)
 
+    def stat_at(self, start: HostNode, names: Sequence[bytes], follow: bool) -> bytes | None:
+        if len(names) == 1:
+            data = kernel.fstatat(start.fd, names[0], kernel.AT_SYMLINK_NOFOLLOW)
+        else:
+            try:
+                fd = kernel.openat2(start.fd, b"/".join(names), _WALK)
+            except OSError as problem:
+                if problem.errno == errno.ELOOP:
+                    return None
+                raise
+            data = kernel.fstatat(fd, b"", kernel.AT_EMPTY_PATH)
+            os.close(fd)
+        mode = data[24] | data[25] << 8
+        if mode & stat.S_ISVTX or (follow and mode & 0o170000 == stat.S_IFLNK):
+            return None
+        return data
+
     def statfs(self, node: HostNode) -> bytes:
         return kernel.statfs(node.fd)
 

@@ -96,6 +96,16 @@ def statfs(fd: int) -> bytes:
     return buffer.raw
 
 
+_status = ctypes.create_string_buffer(144)
+
+
+def fstatat(dirfd: int, name: bytes, flags: int) -> bytes:
+    """newfstatat(2): the 144 raw bytes of ``struct stat``; cheaper than ``os.stat`` for who passes them on."""
+    if _syscall(262, dirfd, name, _status, flags) < 0:
+        raise error(ctypes.get_errno())
+    return _status.raw
+
+
 def getdents64(fd: int, size: int) -> bytes:
     """getdents64(2) with room for `size` bytes; moves the descriptor's offset."""
     buffer = ctypes.create_string_buffer(size)

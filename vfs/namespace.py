@@ -24,10 +24,15 @@ Path = tuple  # of bytes: the names from the guest's root down
 
 
 @functools.lru_cache(4096)
-def _steps(path: bytes) -> tuple[tuple[bytes, ...], bool]:
-    """The names of a path, last one first, and whether it must be a directory."""
+def _steps(path: bytes) -> tuple[tuple[bytes, ...], bool, tuple[bytes, ...] | None]:
+    """The names of a path, last one first; whether it must be a directory; its run, if it is nothing but one.
+
+    A run is plain names in their order: no ``..``, and nothing said of the last one.
+    """
     names = tuple(name for name in reversed(path.split(b"/")) if name and name != b".")
-    return names, path.endswith((b"/", b"/.")) or path == b"."
+    directory = path.endswith((b"/", b"/.")) or path == b"."
+    plain = names and not directory and b".." not in names and len(path) < PATH_MAX
+    return names, directory, names[::-1] if plain else None
 
 
 class Mount:
@@ -162,12 +167,11 @@ class Namespace:
         if len(path) >= PATH_MAX:
             raise error(errno.ENAMETOOLONG)
         here = context.root if path[0] == 47 else start
-        names, directory = _steps(path)
-        if not directory and names and b".." not in names:
+        names, directory, run = _steps(path)
+        if run is not None:
             # Nearly every path is plain names on one mount, with no symlink: one step, then.
-            first = here.path + names[-1:]
+            first = here.path + run[:1]
             if here.path not in self._above or (first not in self.mounts and first not in self._above):
-                run = names[::-1]
                 node = here.mount.fs.walk(here.node, run)
                 if node is not None and not (follow and node.is_symlink):
                     return Location(here.mount, node, here.path + run)
@@ -299,15 +303,12 @@ class Namespace:
 
     def plain_run(self, context: FsContext, start: Location, path: bytes):
         """(start, names) where `path` is one run of plain names on one mount, else None."""
-        if not path or len(path) >= PATH_MAX or path.endswith((b"/", b"/.")):
+        run = _steps(path)[2]
+        if run is None:
             return None
         here = context.root if path[0] == 47 else start
-        names = list(_steps(path)[0])
-        if not names or b".." in names:
-            return None
-        names.reverse()
         if here.path in self._above:
-            first = here.path + (names[0],)
+            first = here.path + run[:1]
             if first in self.mounts or first in self._above:
                 return None
-        return here, names
+        return here, run

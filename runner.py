@@ -13,6 +13,10 @@ EXIT_FAILURE = 125  # our own failure, as env(1), chroot(1) and docker(1) have i
 
 _COMMANDS = {
     "run": "run a command in a sandbox",
+    "try": "run a command on this machine's root and keep its changes apart",
+    "diff": "show what a try would change",
+    "apply": "make a try's changes to this machine",
+    "discard": "forget tries",
     "retarget": "turn the syscall instructions of a static program into int 0x80",
     "check": "say what this machine offers and what follows",
 }
@@ -29,7 +33,9 @@ def main(arguments: list[str] | None = None) -> None:
     """The `int80` command; exits with the guest's status, or 125 for a failure of ours."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in _COMMANDS:
-        command = {"run": _run, "retarget": _retarget, "check": _check}[arguments[0]]
+        command = {
+            "run": _run, "try": _try, "diff": _diff, "apply": _apply, "discard": _discard, "retarget": _retarget, "check": _check,
+        }[arguments[0]]  # fmt: skip
         sys.exit(command(arguments[1:]))
     if arguments and arguments[0] in ("--version", "-V"):
         from abi import __version__
@@ -53,63 +59,129 @@ def _run_parser() -> _Parser:
     parser = _Parser(
         "int80 run",
         usage="int80 run [options] [--] COMMAND [ARG...]",
-        description="Run a command in a sandbox. Exit status: the command's, 128+N after signal N, 125 when int80 "
-        "itself fails, 126 when the command cannot be run, 127 when it is not found.",
+        description="Run a command in a sandbox: by default on this machine's own root, of which it sees everything but "
+        "secrets, and whose every change is its own and gone at the end. Exit status: the command's, 128+N after signal "
+        "N, 125 when int80 itself fails, 126 when the command cannot be run, 127 when it is not found.",
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--rootfs", metavar="DIR", help="the directory that is to be / (default: a busybox root, kept in the cache)")
-    add("--busybox", metavar="FILE", help="the static busybox to make the default root from")
+    add("--rootfs", metavar="DIR", help="the directory that is to be /, as it is: changes stay in it")
+    add("--busybox", metavar="FILE", help="a root made from a static busybox, kept in the cache; 'auto' finds or fetches one")
+    add("--lower", metavar="DIR", action="append", default=[], help="a directory to lie under the changes, over those before it")
+    add("--upper", metavar="DIR", help="the directory that takes the changes and keeps them, as OCI layers store them")
     add("--read-only", action="store_true", help="nothing in the root can be changed; /tmp is in memory")
+    _add_sandbox_options(parser)
+    return parser
+
+
+def _add_sandbox_options(parser: _Parser) -> None:
+    """What `run` and `try` have in common."""
+    add = parser.add_argument
+    add("-v", "--volume", metavar="SRC:DST[:ro]", action="append", default=[], help="show a file or directory of the host at DST")
+    add("--tmpfs", metavar="DST[:size=N]", action="append", default=[], help="an empty directory in memory at DST")
+    add("--hide", metavar="PATH", action="append", default=[], help="one more path of this machine that is not to be seen")
+    add("--expose", metavar="PATH", action="append", default=[], help="a path to be seen although it is on the list of secrets")
     add("-e", "--env", metavar="NAME[=VALUE]", action="append", default=[], help="set, or pass on, a variable")
-    add("-w", "--workdir", metavar="DIR", default="/", help="where to start (default: /)")
+    add("-w", "--workdir", metavar="DIR", help="where to start (default: here on this machine's root, else /)")
     add("--hostname", metavar="NAME", default="int80", help="what uname says (default: int80)")
     add("-u", "--user", metavar="UID[:GID]", default="0:0", help="who the command believes it is (default: 0:0)")
     add("--pids-limit", metavar="N", type=int, help="at most N tasks at once")
     add("--no-patch", action="store_true", help="never rewrite int 0x80 sites: every one of them traps, every time")
     add("--no-ia32", action="store_true", help="take the gate's path for hosts without IA32 emulation (for tests)")
-    add("-v", "--verbose", action="store_true", help="report guest crashes and calls that are not supported")
+    add("--verbose", action="store_true", help="report guest crashes and calls that are not supported")
     add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    return parser
 
 
 def _run(arguments: list[str]) -> int:
     parser = _run_parser()
     options = parser.parse_args(arguments)
-    command = options.command[1:] if options.command[:1] == ["--"] else options.command
-    if not command:
-        parser.error("no command given")
-    if options.rootfs is not None and options.busybox is not None:
-        parser.error("--rootfs and --busybox exclude each other: --busybox is what the default root is made from")
-    from containers.sandbox import CannotRun, Settings, run
+    given = [name for name in ("rootfs", "busybox", "lower") if getattr(options, name)]
+    if len(given) > 1:
+        parser.error(f"--{given[0]} and --{given[1]} exclude each other: each says what the root is")
+    if options.upper is not None and given and given != ["lower"]:
+        parser.error(f"--upper takes changes to layers, and --{given[0]} has none; leave one of them out")
+    from containers.sandbox import CannotRun, run
 
+    _open_standard_streams()
+    try:
+        settings = _settings(parser, options, on_host=not given)
+        settings.read_only = options.read_only
+        settings.upper = options.upper
+        settings.lowers = options.lower or ([] if given else ["/"])
+        settings.rootfs = options.rootfs
+        if options.busybox is not None:
+            from containers.rootfs import default_root
+
+            settings.rootfs = default_root(None if options.busybox == "auto" else options.busybox)
+        return run(settings)
+    except CannotRun as problem:
+        sys.stderr.write(f"int80: {problem}\n")
+        return problem.status
+
+
+def _open_standard_streams() -> None:
     for fd in (0, 1, 2):
         try:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # else a file of ours would take the number, and the guest's output
             os.set_inheritable(fd, True)
-    try:
-        settings = Settings(options.rootfs or "", [os.fsencode(word) for word in command])
-        settings.uid_gid = _user(parser, options.user)
-        settings.env = _environment(parser, options.env, settings.uid_gid[0])
-        settings.workdir = os.fsencode(options.workdir)
-        settings.hostname = _hostname(parser, options.hostname)
-        settings.read_only = options.read_only
-        settings.patch = not options.no_patch
-        settings.force_segv = options.no_ia32
-        settings.verbose = options.verbose
-        settings.pids_limit = options.pids_limit
-        if options.pids_limit is not None and options.pids_limit < 1:
-            parser.error(f"--pids-limit {options.pids_limit}: at least 1 is needed, for the command itself")
-        if options.rootfs is None:
-            from containers.rootfs import default_root
 
-            settings.rootfs = default_root(options.busybox)
-        return run(settings)
-    except CannotRun as problem:
-        sys.stderr.write(f"int80: {problem}\n")
-        return problem.status
+
+def _settings(parser: _Parser, options: argparse.Namespace, on_host: bool):
+    """The `Settings` of a sandbox; `on_host`: its root is this machine's."""
+    from containers.sandbox import Settings
+
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not command:
+        parser.error("no command given")
+    settings = Settings(None, [os.fsencode(word) for word in command])
+    settings.uid_gid = _user(parser, options.user)
+    settings.env = _environment(parser, options.env, settings.uid_gid[0], on_host)
+    settings.workdir = os.fsencode(options.workdir or (_here() if on_host else "/"))
+    settings.hostname = _hostname(parser, options.hostname)
+    settings.patch = not options.no_patch
+    settings.force_segv = options.no_ia32
+    settings.verbose = options.verbose
+    settings.pids_limit = options.pids_limit
+    settings.volumes = [_volume(parser, text) for text in options.volume]
+    settings.tmpfs = [_tmpfs(parser, text) for text in options.tmpfs]
+    if options.pids_limit is not None and options.pids_limit < 1:
+        parser.error(f"--pids-limit {options.pids_limit}: at least 1 is needed, for the command itself")
+    if on_host:
+        from containers.secrets import hidden
+
+        settings.hidden = hidden(options.hide, options.expose)
+    return settings
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return "/"  # the directory is gone
+
+
+def _volume(parser: _Parser, text: str):
+    from containers.sandbox import Volume
+
+    source, _, rest = text.partition(":")
+    target, _, mode = rest.partition(":")
+    if not source or not target.startswith("/") or mode not in ("", "ro", "rw"):
+        parser.error(f"--volume {text}: give SRC:DST or SRC:DST:ro, DST beginning with /")
+    return Volume(source, os.fsencode(target), mode == "ro")
+
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def _tmpfs(parser: _Parser, text: str) -> tuple[bytes, int | None]:
+    target, colon, option = text.partition(":")
+    name, _, number = option.partition("=")
+    number, unit = (number[:-1], number[-1:].lower()) if number[-1:].lower() in ("k", "m", "g") else (number, "")
+    if not target.startswith("/") or (colon and (name != "size" or not number.isdecimal())):
+        parser.error(f"--tmpfs {text}: give DST or DST:size=N, as in /scratch:size=64m")
+    return os.fsencode(target), int(number) * _UNITS[unit] if colon else None
 
 
 def _user(parser: _Parser, text: str) -> tuple[int, int]:
@@ -119,12 +191,19 @@ def _user(parser: _Parser, text: str) -> tuple[int, int]:
     return int(uid), int(gid or 0)
 
 
-def _environment(parser: _Parser, given: list[str], uid: int) -> dict[bytes, bytes]:
-    """What the command's environment holds: a PATH, a HOME, the terminal's kind, and what was asked for."""
+def _environment(parser: _Parser, given: list[str], uid: int, on_host: bool) -> dict[bytes, bytes]:
+    """What the command's environment holds: a PATH, a HOME, the terminal's kind, and what was asked for.
+
+    On this machine's root it is this machine's environment, but for secrets.
+    """
     from containers.sandbox import DEFAULT_PATH
 
     env = {b"PATH": DEFAULT_PATH, b"HOME": b"/root" if uid == 0 else b"/"}
-    if "TERM" in os.environ:
+    if on_host:
+        from containers.secrets import harmless_environment
+
+        env |= harmless_environment()
+    elif "TERM" in os.environ:
         env[b"TERM"] = os.fsencode(os.environ["TERM"])
     for item in given:
         name, equals, value = item.partition("=")
@@ -142,6 +221,81 @@ def _hostname(parser: _Parser, name: str) -> bytes:
     if not 0 < len(encoded) <= 64:
         parser.error(f"--hostname {name}: 1 to 64 bytes")
     return encoded
+
+
+# -- try --------------------------------------------------------------------------------------------
+
+
+def _try(arguments: list[str]) -> int:
+    parser = _Parser(
+        "int80 try",
+        usage="int80 try [-n NAME] [options] [--] COMMAND [ARG...]\n       int80 try --list",
+        description="Run a command on this machine's root, keep what it changes apart, and show that at the end: "
+        "`int80 diff` shows it again, `int80 apply` makes it so on this machine, `int80 discard` forgets it.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("-n", "--name", metavar="NAME", help="what to call it (default: a new name); one that is there is run on")
+    parser.add_argument("--list", action="store_true", help="list what has been tried and not discarded")
+    _add_sandbox_options(parser)
+    options = parser.parse_args(arguments)
+    from containers import tries, trying
+    from containers.sandbox import CannotRun, run
+
+    if options.list:
+        return trying.list_tries()
+    _open_standard_streams()
+    try:
+        settings = _settings(parser, options, on_host=True)
+        settings.lowers = ["/"]
+        attempt = tries.begin(options.name, [os.fsdecode(word) for word in settings.argv])
+        settings.store = str(attempt.path)
+        status = EXIT_FAILURE
+        try:
+            status = run(settings)
+            attempt.update(status=status)
+        finally:
+            attempt.unlock()
+    except CannotRun as problem:
+        sys.stderr.write(f"int80: {problem}\n")
+        return problem.status
+    return status if trying.summary(attempt.name) == 0 else EXIT_FAILURE
+
+
+def _diff(arguments: list[str]) -> int:
+    parser = _Parser("int80 diff", description="Show what a try would change.", allow_abbrev=False)
+    parser.add_argument("name", metavar="NAME")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--stat", action="store_true", help="lines added and removed, file by file")
+    how.add_argument("--patch", action="store_true", help="a patch of the text files, for `patch -p1`")
+    how.add_argument("--json", action="store_true", help="one JSON document (docs/guide.md)")
+    options = parser.parse_args(arguments)
+    from containers.trying import diff
+
+    return diff(options.name, options.stat, options.patch, options.json)
+
+
+def _apply(arguments: list[str]) -> int:
+    parser = _Parser(
+        "int80 apply",
+        description="Make a try's changes to this machine, file by file; what has changed here since is left alone, and said. "
+        "Exit status: 1 when something was.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("paths", metavar="PATH", nargs="*", help="only these, and what is below them")
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    options = parser.parse_intermixed_args(arguments)
+    from containers.trying import apply
+
+    return apply(options.name, options.paths, options.yes)
+
+
+def _discard(arguments: list[str]) -> int:
+    parser = _Parser("int80 discard", description="Forget tries and what they changed.", allow_abbrev=False)
+    parser.add_argument("names", metavar="NAME", nargs="+")
+    from containers.trying import discard
+
+    return discard(parser.parse_args(arguments).names)
 
 
 # -- retarget ---------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from vfs.namespace import Location, OpenFile
 # -- extended attributes ----------------------------------------------------------------------------
 
 _XATTR_NAME_MAX, _XATTR_SIZE_MAX = 255, 65536
-_XATTR = "user.* only"
+_XATTR = "trusted.* and security.* are kept under a name of the user's; no system.*"
+_CAP_SYS_ADMIN = 21
 
 
 def _attribute_name(call: Call, index: int) -> bytes:
@@ -46,6 +47,7 @@ def _setxattr(call: Call, found, name: bytes):
     if call.int(4) & ~3:
         raise SysError(Kind.EINVAL)
     value = call.memory.read(call.args[2], size) if size else b""
+    _check_right(call, name)
     where = _xattr_location(found)
     check_writable(where)
     where.fs.setxattr(where.node, name, value, call.int(4))
@@ -64,7 +66,14 @@ def _listxattr(call: Call, found):
     return _fill(call, names, call.args[1], call.args[2])
 
 
+def _check_right(call: Call, name: bytes) -> None:
+    """EPERM where only an administrator may change an attribute.  xattr(7)."""
+    if name.startswith((b"trusted.", b"security.")) and not call.process.credentials.capable(_CAP_SYS_ADMIN):
+        raise SysError(Kind.EPERM)
+
+
 def _removexattr(call: Call, found, name: bytes):
+    _check_right(call, name)
     where = _xattr_location(found)
     check_writable(where)
     where.fs.removexattr(where.node, name)

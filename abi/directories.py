@@ -9,11 +9,10 @@ from abi.dispatch import AT_FDCWD, OK, Call, Return, Support
 from abi.errors import Kind, SysError
 from abi.files import descriptor_location
 from abi.linux import linux
-from vfs import kernel
+from vfs.filesystem import DIRENT64
 from vfs.kernel import self_path
 from vfs.namespace import Location, OpenFile, is_removed_directory
 
-_DIRENT64 = struct.Struct("<QqHB")
 _DIRENT = struct.Struct("<QqH")
 _READ_MAX = 1 << 20  # bytes fetched at once: a guest may name any size
 
@@ -32,32 +31,12 @@ def _read(call: Call, fd: int, size: int, store) -> Return:
     if location is None or not location.node.is_dir:
         raise SysError(Kind.ENOENT if is_removed_directory(directory.fd) else Kind.ENOTDIR)
     before = os.lseek(directory.fd, 0, os.SEEK_CUR)
-    made_up = host_path.startswith(b"/memfd:")
-    size = min(size & 0xFFFFFFFF, _READ_MAX)
-    data = _made_up_entries(location, directory.fd, size) if made_up else kernel.getdents64(directory.fd, size)
+    data = location.fs.getdents(location.node, directory.fd, min(size & 0xFFFFFFFF, _READ_MAX))
     try:
         return Return(store(data))
     except SysError:
         os.lseek(directory.fd, before, os.SEEK_SET)
         raise
-
-
-def _made_up_entries(location: Location, fd: int, size: int) -> bytes:
-    """The entries from the descriptor's offset on, which counts them."""
-    entries = location.fs.entries(location.node)
-    entries = [(b".", 1, 4), (b"..", 1, 4), *entries]
-    position = os.lseek(fd, 0, os.SEEK_CUR)
-    result = bytearray()
-    for index, (name, ino, kind) in enumerate(entries[position:], position + 1):
-        length = (19 + len(name) + 1 + 7) & ~7
-        if len(result) + length > size:
-            break
-        result += (_DIRENT64.pack(ino, index, length, kind) + name).ljust(length, b"\0")
-        position = index
-    if not result and position < len(entries):
-        raise SysError(Kind.EINVAL)  # not even one fits
-    os.lseek(fd, position, os.SEEK_SET)
-    return bytes(result)
 
 
 @linux.answer(217, "getdents64")
@@ -76,7 +55,7 @@ def getdents(call: Call):
         result = bytearray()
         position = 0
         while position < len(data):
-            ino, offset, length, kind = _DIRENT64.unpack_from(data, position)
+            ino, offset, length, kind = DIRENT64.unpack_from(data, position)
             name = data[position + 19 : position + length].split(b"\0", 1)[0]
             size = (18 + len(name) + 2 + 7) & ~7
             record = _DIRENT.pack(ino, offset, size) + name

@@ -230,7 +230,7 @@ def descriptor_status(call: Call, fd: int):
         found = call.sandbox.namespace.reach(copy)
         if isinstance(found, Location):
             return found.fs.stat(found.node)
-    return kept_status(copy.fd, st)
+    return call.sandbox.namespace.shown(st, copy.fd) or kept_status(copy.fd, st)
 
 
 def path_status(call: Call, dirfd: int, path: bytes, follow: bool) -> bytes:

@@ -8,6 +8,8 @@ from abi.errors import SysError
 from abi.processes import comm
 from vfs.namespace import OpenFile
 
+_CAP_SYS_PTRACE = 19
+
 
 class ProcView:
     """The processes of one sandbox, by the numbers the guest knows.  ESRCH and ENOENT when one is gone."""
@@ -49,6 +51,29 @@ class ProcView:
         task = self._sandbox.caller
         return self._tree.guest(task.process.pid), self._tree.guest(task.tid)
 
+    def population(self) -> int:
+        """How many tasks there are."""
+        return len(self._tree.tasks)
+
+    def last(self) -> int:
+        """The highest number of a task."""
+        return max(self._tree.guest(tid) for tid in self._tree.tasks)
+
+    def uid(self, uid: int) -> int:
+        return self._sandbox.guest_uid(uid)
+
+    def may_trace(self, pid: int) -> bool:
+        """Whether the caller may look into a process: ptrace(2) on PTRACE_MODE_READ_FSCREDS."""
+        process = self._process(pid)
+        caller = self._sandbox.caller
+        if caller is None or caller.process is process:
+            return True
+        ids, wanted = caller.process.credentials, process.credentials
+        if ids.capable(_CAP_SYS_PTRACE):
+            return True
+        uids, gids = {wanted.uid, wanted.euid, wanted.suid}, {wanted.gid, wanted.egid, wanted.sgid}
+        return bool(process.dumpable) and uids == {ids.fsuid} and gids == {ids.fsgid}
+
     def _process(self, pid: int):
         """The process of a pid, or of a thread's number, as /proc allows."""
         return self._tree.tasks[self._tree.host(pid)].process
@@ -78,17 +103,18 @@ class ProcView:
         process = self._process(pid)
         ids = process.credentials
         number = b"%d" % tid
+        group = b"%d" % self._tree.guest(process.pid)
         return {
             b"Name": self.comm(pid, tid),
             b"Umask": b"%04o" % process.fs.umask,
-            b"Tgid": b"%d" % pid,
+            b"Tgid": group,
             b"Ngid": b"0",
             b"Pid": number,
             b"TracerPid": b"0",
             b"Uid": b"%d\t%d\t%d\t%d" % (ids.uid, ids.euid, ids.suid, ids.fsuid),
             b"Gid": b"%d\t%d\t%d\t%d" % (ids.gid, ids.egid, ids.sgid, ids.fsgid),
             b"Groups": b" ".join(b"%d" % group for group in ids.groups) + b" ",
-            b"NStgid": b"%d" % pid,
+            b"NStgid": group,
             b"NSpid": number,
             b"CapInh": b"%016x" % ids.inheritable,
             b"CapPrm": b"%016x" % ids.permitted,
@@ -148,22 +174,60 @@ class ProcView:
         except FileNotFoundError:
             return where.name() + b" (deleted)"
 
+    def fdinfo(self, pid: int, fd: int) -> bytes:
+        """proc_pid_fdinfo(5) with the guest's mounts and processes."""
+        process = self._process(pid)
+        with open(b"/proc/%d/fdinfo/%d" % (process.pid, fd), "rb") as file:
+            lines = file.read().splitlines()
+        for index, line in enumerate(lines):
+            key, _, value = line.partition(b":")
+            match key:
+                case b"mnt_id":
+                    where = self._sandbox.namespace.reach(self.fd(pid, fd))
+                    lines[index] = b"mnt_id:\t%d" % (0 if isinstance(where, OpenFile) else where.mount.id)
+                case b"Pid" | b"NSpid":  # of a pidfd; -1 once the process was waited for
+                    number = int(value.split()[0])
+                    lines[index] = b"%s:\t%d" % (key, self._tree.guest(number) if number > 0 else number)
+                case b"lock":
+                    words = line.split()
+                    words[5] = b"%d" % self._tree.guest(int(words[5]))
+                    lines[index] = b" ".join(words)
+        return b"".join(line + b"\n" for line in lines)
+
+    def sockets(self) -> set[bytes]:
+        """The inode numbers of all sockets that the sandbox's processes have open."""
+        found = set()
+        for pid in list(self._tree.processes):
+            directory = b"/proc/%d/fd/" % pid
+            try:
+                names = os.listdir(directory)
+            except OSError:
+                continue  # it has ended
+            for name in names:
+                try:
+                    target = os.readlink(directory + name)
+                except OSError:
+                    continue  # closed meanwhile
+                if target.startswith(b"socket:["):
+                    found.add(target[8:-1])
+        return found
+
     def rename_maps(self, pid: int, text: bytes) -> bytes:
         """proc_pid_maps(5) with the guest's names for files."""
-        process = self._process(pid)
-        exe = process.exe.name() if process.exe is not None else b"/"
         lines = []
         for line in text.split(b"\n"):
             head, slash, path = line.partition(b" /")
             if slash and b":" not in head.rpartition(b" ")[2]:
-                line = head + b" " + self._guest_name(b"/" + path, exe)
+                line = head + b" " + self.file_name(b"/" + path, pid)
             lines.append(line)
         return b"\n".join(lines)
 
-    def _guest_name(self, host: bytes, exe: bytes) -> bytes:
+    def file_name(self, host: bytes, pid: int | None = None) -> bytes:
+        """The guest's name of a host file; the program of process `pid` may be a copy that only that one has."""
         if host.startswith(b"/memfd:int80-program"):
-            return exe
-        if host.startswith((b"/memfd:", b"/dev/zero")):
+            process = None if pid is None else self._process(pid)
+            return process.exe.name() if process is not None and process.exe is not None else b"/"
+        if host.startswith((b"/memfd:", b"/dev/zero", b"/SYSV", b"/anon_hugepage")):
             return host
         deleted = b" (deleted)" if host.endswith(b" (deleted)") else b""
         for mount in self._sandbox.namespace.mounts.values():
@@ -176,26 +240,38 @@ class ProcView:
 
     # -- mounts and names ---------------------------------------------------------------------
 
+    def _mounts(self):
+        """(mount, its path as getmntent(3) reads it, its options) of each."""
+        for mount in self._sandbox.namespace.mounts.values():
+            options = b"ro" if mount.read_only else b"rw"
+            nodev = b"" if mount.path == (b"dev",) else b",nodev"
+            yield mount, _escape(b"/" + b"/".join(mount.path)), options + b",nosuid" + nodev
+
     def mounts(self) -> bytes:
         """proc_pid_mounts(5)."""
-        lines = []
-        for mount in self._sandbox.namespace.mounts.values():
-            where = _escape(b"/" + b"/".join(mount.path))
-            options = b"ro" if mount.read_only else b"rw"
-            lines.append(b"%s %s %s %s,nosuid 0 0\n" % (mount.fs.source, where, mount.fs.type, options))
-        return b"".join(lines)
+        return b"".join(
+            b"%s %s %s %s 0 0\n" % (_escape(mount.fs.source), where, mount.fs.type, options)
+            for mount, where, options in self._mounts()
+        )
 
     def mountinfo(self) -> bytes:
-        """proc_pid_mountinfo(5)."""
+        """proc_pid_mountinfo(5); the device is the one that stat(2) tells of the files there."""
         lines = []
-        for mount in self._sandbox.namespace.mounts.values():
-            where = _escape(b"/" + b"/".join(mount.path))
-            options = b"ro" if mount.read_only else b"rw"
+        for mount, where, options in self._mounts():
+            dev = mount.fs.stat(mount.fs.root).st_dev
             lines.append(
-                b"%d %d 0:%d / %s %s,nosuid - %s %s %s\n"
-                % (mount.id, mount.parent_id, mount.id, where, options, mount.fs.type, mount.fs.source, options)
-            )
+                b"%d %d %d:%d / %s %s - %s %s %s\n"
+                % (mount.id, mount.parent_id, os.major(dev), os.minor(dev), where, options, mount.fs.type,
+                   _escape(mount.fs.source), options[:2])
+            )  # fmt: skip
         return b"".join(lines)
+
+    def mountstats(self) -> bytes:
+        """proc_pid_mountstats(5)."""
+        return b"".join(
+            b"device %s mounted on %s with fstype %s\n" % (_escape(mount.fs.source), where, mount.fs.type)
+            for mount, where, _ in self._mounts()
+        )
 
     def system_name(self, name: bytes) -> bytes:
         return self._sandbox.hostname if name == b"hostname" else self._sandbox.domainname
@@ -206,4 +282,3 @@ def _escape(path: bytes) -> bytes:
     for raw, octal in ((b"\\", b"\\134"), (b" ", b"\\040"), (b"\t", b"\\011"), (b"\n", b"\\012")):
         path = path.replace(raw, octal)
     return path
-

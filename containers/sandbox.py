@@ -11,9 +11,7 @@ from procs import elf, execution
 from procs.credentials import Credentials
 from procs.tree import ProcessTree
 from vfs.devfs import DevFs
-from vfs.hostfs import HostFs
 from vfs.namespace import FsContext, Location, Namespace
-from vfs.tmpfs import TmpFs
 
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -26,16 +24,37 @@ class CannotRun(Exception):
         self.status = status
 
 
+class Volume:
+    """A host file or directory that the guest sees at `target`."""
+
+    __slots__ = ("read_only", "source", "target")
+
+    def __init__(self, source: str, target: bytes, read_only: bool) -> None:
+        self.source = source
+        self.target = target
+        self.read_only = read_only
+
+
 class Settings:
-    """What a person chose; see `int80 run --help`."""
+    """What a person chose; see `int80 run --help`.
+
+    The root is `rootfs` as it is, or else `lowers`, the bottom one first, under changes that go to `upper`, to the
+    layer kept in `store`, or nowhere.
+    """
 
     __slots__ = (
-        "argv", "env", "force_segv", "hostname", "patch", "pids_limit", "read_only", "rootfs", "uid_gid", "verbose",
-        "workdir",
+        "argv", "env", "force_segv", "hidden", "hostname", "lowers", "patch", "pids_limit", "read_only", "rootfs", "store",
+        "tmpfs", "uid_gid", "upper", "verbose", "volumes", "workdir",
     )  # fmt: skip
 
-    def __init__(self, rootfs: str, argv: list[bytes]) -> None:
+    def __init__(self, rootfs: str | None, argv: list[bytes]) -> None:
         self.rootfs = rootfs
+        self.lowers: list[str] = []
+        self.upper: str | None = None
+        self.store: str | None = None
+        self.hidden: list[bytes] = []
+        self.volumes: list[Volume] = []
+        self.tmpfs: list[tuple[bytes, int | None]] = []  # where, and how many bytes
         self.argv = argv
         self.env: dict[bytes, bytes] = {}
         self.hostname = b"int80"
@@ -60,13 +79,14 @@ def run(settings: Settings) -> int:
 
 
 def _run(settings: Settings, scratch) -> int:
-    root = _root(settings.rootfs)
+    from containers import roots
+
     os.umask(0)  # the guest's own umask is applied where a file is made
     tree = ProcessTree()
-    namespace = Namespace(root, settings.read_only)
+    namespace = Namespace(roots.root(settings, scratch), settings.read_only)
     sandbox = Sandbox(namespace, tree, settings.hostname, settings.verbose)
     sandbox.pids_limit = settings.pids_limit
-    _mount(sandbox, settings, scratch)
+    roots.mount(namespace, settings, scratch, _made_up(sandbox))
     context = _context(namespace, settings)
     credentials = Credentials(*settings.uid_gid)
     name = _find(sandbox, context, settings)
@@ -74,36 +94,17 @@ def _run(settings: Settings, scratch) -> int:
     return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
-def _root(path: str) -> HostFs:
-    try:
-        if not os.path.isdir(path):
-            reason = "it is not a directory" if os.path.lexists(path) else "there is no such directory"
-            raise CannotRun(f"--rootfs {path}: {reason}; give the directory that is to be the guest's /")
-        return HostFs(os.fsencode(path), source=b"int80", careful=os.geteuid() == 0)
-    except PermissionError:
-        raise CannotRun(f"--rootfs {path}: permission denied; the user who runs int80 must be able to read it") from None
-
-
-def _mount(sandbox: Sandbox, settings: Settings, scratch) -> None:
+def _made_up(sandbox: Sandbox) -> list[tuple]:
+    """The trees that show the sandbox itself, and where they go."""
     from abi.procview import ProcView
     from vfs.procfs import ProcFs
+    from vfs.sysfs import SysFs
 
-    namespace = sandbox.namespace
-    root = namespace.mounts[()].fs
-    for name in () if settings.read_only else (b"proc", b"dev", b"tmp"):
-        try:
-            root.mkdir(root.root, name, 0o755 if name != b"tmp" else 0o1777)
-        except OSError:
-            continue  # it is there, or cannot be made: the mount needs it only to be listed
-    namespace.mount(ProcFs(ProcView(sandbox)), (b"proc",))
-    namespace.mount(DevFs((0, 1, 2)), (b"dev",))
-    namespace.mount(TmpFs(scratch.directory), (b"dev", b"shm"))
-    if settings.read_only:
-        namespace.mount(TmpFs(scratch.directory), (b"tmp",))
+    return [(ProcFs(ProcView(sandbox)), b"/proc"), (SysFs(), b"/sys"), (DevFs((0, 1, 2)), b"/dev")]
 
 
 def _context(namespace: Namespace, settings: Settings) -> FsContext:
-    context = FsContext(namespace.root, namespace.root, 0o022)
+    context = namespace.context()
     try:
         found = namespace.walk(context, namespace.root, settings.workdir)
         if not isinstance(found, Location) or not found.node.is_dir:

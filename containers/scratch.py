@@ -1,4 +1,4 @@
-"""Directories in memory for one sandbox, gone when it is, whatever ends it.
+"""Directories for one sandbox, in memory or on disk, gone when it is, whatever ends it.
 
 A small process of its own waits for the supervisor's death, even by SIGKILL, and removes them; and should
 that process be killed as well, the next sandbox to need a directory sweeps what nobody holds.
@@ -10,6 +10,8 @@ import fcntl
 import os
 import signal
 
+from vfs.layers import remove_below
+
 _PREFIX = "int80-"
 
 
@@ -17,29 +19,38 @@ class Scratch:
     """Makes directories on demand; costs nothing until the first one."""
 
     def __init__(self) -> None:
-        self._base: str | None = None
-        self._lock: int | None = None
+        self._bases: dict[str, str] = {}  # place -> our directory there
+        self._locks: list[int] = []
         self._janitor: tuple[int, int] | None = None  # pid, our end of its pipe
         self._count = 0
 
     def directory(self) -> bytes:
-        """A new empty directory of mode 0700."""
-        if self._base is None:
-            self._begin()
+        """A new empty directory of mode 0700, in memory if the host has /dev/shm."""
+        return self._new("/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else _temporary())
+
+    def disk(self) -> bytes:
+        """The same where much may be put: in the user's cache, else where temporary files are kept."""
+        return self._new(cache_place() or _temporary())
+
+    def _new(self, place: str) -> bytes:
+        if place not in self._bases:
+            self._begin(place)
         self._count += 1
-        path = os.path.join(self._base, str(self._count))
+        path = os.path.join(self._bases[place], str(self._count))
         os.mkdir(path, 0o700)
         return os.fsencode(path)
 
-    def _begin(self) -> None:
-        import tempfile
-
-        place = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else tempfile.gettempdir()
+    def _begin(self, place: str) -> None:
         _sweep(place)
-        self._base = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=place)
-        self._lock = os.open(self._base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self._janitor = _janitor(self._base)
+        base = os.path.join(place, f"{_PREFIX}{os.getpid()}-{os.urandom(4).hex()}")
+        os.mkdir(base, 0o700)
+        lock = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if self._janitor is None:
+            self._janitor = _start_janitor()
+        os.write(self._janitor[1], os.fsencode(base) + b"\0")
+        self._locks.append(lock)
+        self._bases[place] = base
 
     def close(self) -> None:
         """Remove everything and wait for the janitor to end."""
@@ -50,13 +61,28 @@ class Scratch:
                 os.waitpid(pid, 0)
             except ChildProcessError:
                 pass  # the supervisor's loop, which waits for all, has had it
-            os.close(self._lock)
-            self._base = self._janitor = None
+            for lock in self._locks:
+                os.close(lock)
+            self._janitor = None
+            self._bases.clear()
 
 
-def _janitor(base: str) -> tuple[int, int]:
-    import shutil  # noqa: F401 - before the fork: the janitor must not read files any more
+def cache_place() -> str | None:
+    """The directory for what a sandbox changes, made if need be; None where the user has no cache of their own."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    place = os.path.join(cache, "int80", "scratch")
+    try:
+        os.makedirs(place, 0o700, exist_ok=True)
+    except OSError:
+        return None
+    return place if os.access(place, os.W_OK | os.X_OK) else None
 
+
+def _temporary() -> str:
+    return os.environ.get("TMPDIR") or "/tmp"
+
+
+def _start_janitor() -> tuple[int, int]:
     read, write = os.pipe()
     pid = os.fork()
     if pid:
@@ -67,9 +93,13 @@ def _janitor(base: str) -> tuple[int, int]:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         os.closerange(0, read)
         os.closerange(read + 1, 1 << 16)
-        os.read(read, 1)  # returns when the last copy of the other end is gone
+        told = b""
+        while part := os.read(read, 1 << 16):  # ends when the last copy of the other end is gone
+            told += part
         for _ in range(2):  # a guest that was still dying may have added to it
-            _remove(base)
+            for base in told.split(b"\0"):
+                if base:
+                    remove(base)
     finally:
         os._exit(0)
 
@@ -88,23 +118,23 @@ def _sweep(place: str) -> None:
         try:
             if os.fstat(fd).st_uid == os.geteuid():
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _remove(path)
+                remove(path)
         except OSError:
             pass  # somebody lives there
         finally:
             os.close(fd)
 
 
-def _remove(path: str) -> None:
-    """Remove a tree, also one whose directories the guest has made unreadable."""
-    import shutil
-
-    for directory, names, _ in os.walk(path):
-        for name in names:
-            inner = os.path.join(directory, name)
-            if not os.path.islink(inner):
-                try:
-                    os.chmod(inner, 0o700)
-                except OSError:
-                    continue
-    shutil.rmtree(path, ignore_errors=True)
+def remove(path: str | bytes) -> None:
+    """Remove a tree, also one whose directories the guest has made unreadable; what is not there is no error."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        remove_below(fd)
+        os.rmdir(path)
+    except OSError:
+        pass  # changed meanwhile: the next round, or the next sandbox, sees to it
+    finally:
+        os.close(fd)

@@ -146,11 +146,10 @@ class Guest:
         gid: int = 0,
         pid: int | None = None,
         read_only: bool = False,
-        careful: bool = False,
     ) -> None:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
-        self.namespace = Namespace(HostFs(os.fsencode(root), b"test", careful), read_only)
+        self.namespace = Namespace(HostFs(os.fsencode(root), b"test"), read_only)
         self.tree = ProcessTree()
         self.sandbox = StrictSandbox(self.namespace, self.tree)
         pid = os.getpid() if pid is None else pid

@@ -108,7 +108,7 @@ def test_a_script_without_its_interpreter_says_so(run):
 
 def test_a_guest_crash_is_reported_when_asked_for(run, guest):
     crash = run.put(guest("crash"))
-    quiet, loud = run(crash), run(crash, options=("-v",))
+    quiet, loud = run(crash), run(crash, options=("--verbose",))
     assert quiet.returncode == loud.returncode == 139
     assert quiet.stderr == b""
     assert loud.stderr.startswith(b"int80: process 1: SIGSEGV at 0x")
@@ -183,7 +183,8 @@ def test_a_terminal_passes_straight_through(int80, root):
         os.write(terminal, b"tty; echo $((40+2))\n")
         until(b"/dev/pts/")
         until(b"42")
-        os.write(terminal, b"echo start''ed; sleep 1000\n")
+        # What says that it is there is in the foreground already: a shell about to start it would take the signal.
+        os.write(terminal, b"""sh -c "echo start''ed; exec sleep 1000"\n""")
         until(b"started")
         os.write(terminal, b"\x03")
         os.write(terminal, b"echo al''ive\n")

@@ -206,9 +206,8 @@ def test_a_socket_cannot_be_opened(twin):
     assert twin("open", b"socket", RW, 0) == -errno.ENXIO
 
 
-@pytest.mark.parametrize("careful", [False, True], ids=["user", "root"])
-def test_a_tree_opens_alike_whether_or_not_it_is_looked_at_first(tmp_path, careful):
-    with Guest(tmp_path / "root", careful=careful) as call:
+def test_opening_in_one_step_goes_the_long_way_where_it_must(tmp_path):
+    with Guest(tmp_path / "root") as call:
         fill(call.root)
         os.mkfifo(call.root / "pipe")
         assert call.read(b"/file") == b"text"
@@ -645,10 +644,21 @@ def test_attributes_fail_as_natively(compare):
     assert compare(calls) == []
 
 
-@pytest.mark.parametrize("name", [b"security.selinux", b"trusted.overlay.opaque", b"system.posix_acl_access"])
-def test_attributes_that_speak_to_the_hosts_kernel_are_out_of_reach(call, name):
-    assert call("setxattr", b"/file", name, bytearray(b"v"), 1, 0) == -errno.EOPNOTSUPP
-    assert call("getxattr", b"/file", name, Out(8), 8) == -errno.ENODATA
+@pytest.mark.parametrize("name", [b"security.selinux", b"security.capability", b"trusted.overlay.opaque"])
+def test_attributes_that_speak_to_a_kernel_are_kept_and_never_reach_the_hosts(call, name):
+    assert call("setxattr", b"/file", name, bytearray(b"v"), 1, 0) == 0
+    out = Out(8)
+    assert call("getxattr", b"/file", name, out, 8) == 1
+    assert os.listxattr(call.root / "file") == ["user.int80." + name.decode()]
+    assert call("listxattr", b"/file", Out(64), 64) == len(name) + 1
+    assert call("getxattr", b"/file", b"user.int80." + name, Out(8), 8) == -errno.ENODATA
+    assert call("removexattr", b"/file", name) == 0
+    assert os.listxattr(call.root / "file") == []
+
+
+def test_system_attributes_are_not_there(call):
+    assert call("setxattr", b"/file", b"system.posix_acl_access", bytearray(b"v"), 1, 0) == -errno.EOPNOTSUPP
+    assert call("getxattr", b"/file", b"system.posix_acl_access", Out(8), 8) == -errno.ENODATA
 
 
 # -- inotify ----------------------------------------------------------------------------------------

@@ -252,9 +252,26 @@ def test_set_id_bits_never_reach_the_host(call):
     assert (call.root / "node").stat().st_mode & 0o6000 == 0
 
 
-@pytest.mark.parametrize("kind", [0o020000, 0o060000], ids=["character", "block"])
-def test_a_device_node_is_eperm(call, kind):
-    assert call("mknod", b"/null", kind | 0o666, 0x103) == -errno.EPERM
+@pytest.mark.parametrize("kind", [0o020000, 0o060000])
+def test_a_device_node_is_a_file_that_says_so(call, kind):
+    assert call("mknod", b"/device", kind | 0o640, 0x103) == 0
+    assert (call.root / "device").stat().st_mode & 0o170000 == 0o100000
+    out = Out(144)
+    assert call("stat", b"/device", out) == 0
+    mode, rdev = (int.from_bytes(out.guest[i : i + 8][:4 if i == 24 else 8], "little") for i in (24, 40))
+    assert (mode, rdev) == (kind | 0o640, 0x103)
+    opened = call("open", b"/device", os.O_WRONLY, 0)
+    assert opened >= 0 if kind == 0o020000 else opened == -errno.EACCES
+
+
+def test_only_harmless_devices_open(call):
+    assert call("mknod", b"/memory", 0o020666, 0x101) == 0
+    assert call("open", b"/memory", os.O_RDONLY, 0) == -errno.EACCES
+
+
+def test_a_device_node_needs_the_right_to_make_one(call):
+    call.process.credentials.effective = 0
+    assert call("mknod", b"/null", 0o020666, 0x103) == -errno.EPERM
 
 
 def test_a_name_that_is_no_utf8_is_kept_as_bytes(twin):

@@ -1,10 +1,10 @@
-"""/proc and /dev as a guest finds them: its own processes under its own numbers, nothing of the host's."""
+"""/proc as a guest finds it: its own processes under its own numbers, nothing of the host's."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
+import signal
 import stat
 import struct
 import subprocess
@@ -22,6 +22,7 @@ from vfs.devfs import DevFs
 from vfs.hostfs import HostFs
 from vfs.namespace import Location
 from vfs.procfs import ProcFs
+from vfs.sysfs import SysFs
 
 ME = os.getpid()
 
@@ -30,10 +31,11 @@ ME = os.getpid()
 def call(tmp_path):
     """init is this very process, whose descriptors are the guest's."""
     with Guest(tmp_path / "root") as guest:
-        for name in ("proc", "dev", "bin", "tmp"):
+        for name in ("proc", "sys", "dev", "bin", "tmp"):
             (guest.root / name).mkdir()
         (guest.root / "bin/program").write_text("program")
         guest.mount(ProcFs(ProcView(guest.sandbox)), "proc")
+        guest.mount(SysFs(), "sys")
         guest.mount(DevFs(), "dev")
         guest.process.exe = walk(guest, b"/bin/program")
         yield guest
@@ -86,7 +88,10 @@ def test_members_are_listed_by_the_guests_numbers(call, member):
 
 
 def test_what_a_directory_lists_is_there(call):
-    for directory in (b"/proc", b"/proc/1", b"/proc/1/task/1", b"/proc/sys", b"/proc/sys/kernel", b"/dev", b"/dev/pts"):
+    for directory in (
+        b"/proc", b"/proc/1", b"/proc/1/task/1", b"/proc/1/net", b"/proc/1/ns", b"/proc/1/attr", b"/proc/sys",
+        b"/proc/sys/kernel", b"/proc/pressure", b"/dev", b"/dev/pts",
+    ):  # fmt: skip
         for name, kind in listing(call, directory).items():
             if name not in (b".", b".."):
                 found = walk(call, directory + b"/" + name, follow=False)
@@ -98,8 +103,9 @@ def test_what_a_directory_lists_is_there(call):
     [b"/proc/2", b"/proc/%d" % os.getppid(), b"/proc/1/task/2", b"/proc/01", b"/proc/99999999999", b"/proc/-1",
      b"/proc/none",
      b"/proc/1/none", b"/proc/1/task/1/task", b"/proc/1/fd/9999", b"/proc/1/fd/x", b"/proc/1/fd/00", b"/proc/kcore",
-     b"/proc/1/mem", b"/proc/1/root/none", b"/proc/sysrq-trigger", b"/proc/keys", b"/proc/sys/kernel/core_pattern",
-     b"/proc/1/environ/x", b"/proc/1/map_files", b"/proc/1/pagemap", b"/proc/1/stack", b"/proc/1/syscall"],
+     b"/proc/1/root/none", b"/proc/sysrq-trigger", b"/proc/keys", b"/proc/kallsyms", b"/proc/iomem", b"/proc/slabinfo",
+     b"/proc/sys/kernel/core_pipe_limit", b"/proc/1/environ/x", b"/proc/1/map_files", b"/proc/1/net/none",
+     b"/proc/1/attr/none", b"/proc/1/ns/none", b"/proc/1/fdinfo/9999"],
 )  # fmt: skip
 def test_what_is_the_hosts_alone_does_not_exist(call, path):
     assert call("access", path, os.F_OK) in (-errno.ENOENT, -errno.ENOTDIR)
@@ -323,7 +329,65 @@ def test_figures_of_a_process_are_the_hosts_own(call, name):
     assert os.readlink(f"/proc/self/fd/{fd}") == f"/proc/{ME}/{name.decode()}"
 
 
-@pytest.mark.parametrize("name, text", [(b"cgroup", b"0::/\n"), (b"setgroups", b"allow\n")])
+def test_who_asks_is_running_and_a_stop_of_the_group_is_one(call, member):
+    assert call.read(b"/proc/self/stat").rpartition(b") ")[2].startswith(b"R ")
+    assert status(call, b"/proc/self/status")[b"State"] == b"R (running)"
+    os.kill(member.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, member.pid, os.WSTOPPED | os.WNOWAIT)
+    assert status(call, b"/proc/%d/status" % member.pid)[b"State"] == b"T (stopped)"
+
+
+def test_a_threads_file_is_the_threads_own(call):
+    assert call("access", b"/proc/1/children", os.F_OK) == -errno.ENOENT
+    assert call("access", b"/proc/1/task/1/coredump_filter", os.F_OK) == -errno.ENOENT
+    fd = call.open(b"/proc/1/task/1/schedstat")
+    assert os.readlink(f"/proc/self/fd/{fd}") == f"/proc/{ME}/task/{ME}/schedstat"
+
+
+def test_children_are_those_inside(call, member):
+    outside = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    try:
+        assert call.read(b"/proc/1/task/1/children") == b"%d " % member.pid
+    finally:
+        outside.communicate()
+
+
+def test_sched_names_the_task_by_the_guests_number(call):
+    assert call.read(b"/proc/self/sched").startswith(b"%s (1, #threads: " % call.read(b"/proc/self/comm").strip())
+
+
+def test_numa_maps_show_no_host_path(call):
+    import sys
+
+    if call("access", b"/proc/self/numa_maps", os.F_OK):
+        pytest.skip("this kernel has none")
+    text = call.read(b"/proc/self/numa_maps")
+    assert b" file=/" in text
+    assert os.fsencode(os.path.dirname(sys.executable)) not in text
+
+
+def test_a_namespace_is_told_and_followed(call):
+    told = readlink(call, b"/proc/self/ns/pid")
+    out = Out(144)
+    assert call("stat", b"/proc/self/ns/pid", out) == 0
+    assert told == b"pid:[%d]" % int.from_bytes(out.guest[8:16], "little")
+
+
+def test_fdinfo_tells_the_mount_that_mountinfo_does(call):
+    fd = call.open(b"/bin/program")
+    numbers = {line.split()[4]: line.split()[0] for line in call.read(b"/proc/self/mountinfo").splitlines()}
+    assert b"mnt_id:\t%s\n" % numbers[b"/"] in call.read(b"/proc/self/fdinfo/%d" % fd)
+
+
+def test_fdinfo_of_a_pidfd_tells_the_guests_number(call):
+    fd = call.files.add(os.pidfd_open(ME))
+    assert b"\nPid:\t1\n" in call.read(b"/proc/self/fdinfo/%d" % fd)
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [(b"cgroup", b"0::/\n"), (b"setgroups", b"allow\n"), (b"cpuset", b"/\n"), (b"loginuid", b"4294967295")],
+)
 def test_what_is_always_the_same(call, name, text):
     assert call.read(b"/proc/self/" + name) == text
 
@@ -332,9 +396,21 @@ def test_mounts_are_the_guests(call, tmp_path):
     (tmp_path / "with blank").mkdir()
     call.mount(HostFs(os.fsencode(tmp_path / "with blank"), b"bind"), "mnt/a b", read_only=True)
     lines = [line.split() for line in call.read(b"/proc/mounts").splitlines()]
-    assert [line[1] for line in lines] == [b"/", b"/proc", b"/dev", b"/mnt/a\\040b"]
-    assert lines[3][3].split(b",")[0] == b"ro"
+    assert [line[1] for line in lines] == [b"/", b"/proc", b"/sys", b"/dev", b"/mnt/a\\040b"]
+    assert lines[4][3].split(b",")[0] == b"ro"
     assert all(len(line) == 6 for line in lines)
+
+
+def test_a_mounts_device_is_that_of_its_files(call):
+    for line in call.read(b"/proc/self/mountinfo").splitlines():
+        words, out = line.split(), Out(144)
+        assert call("stat", words[4], out) == 0
+        dev = int.from_bytes(out.guest[:8], "little")
+        assert words[2] == b"%d:%d" % (os.major(dev), os.minor(dev)), words[4]
+
+
+def test_mountstats_name_each_mount(call):
+    assert call.read(b"/proc/self/mountstats").splitlines()[1] == b"device proc mounted on /proc with fstype proc"
 
 
 def test_mountinfo_is_a_tree(call):
@@ -353,8 +429,52 @@ def test_a_told_file_cannot_be_written(call):
 
 
 def test_nobody_writes_the_hosts_figures(call):
-    for path in (b"/proc/meminfo", b"/proc/self/oom_score_adj", b"/proc/sys/kernel/hostname"):
+    for path in (b"/proc/meminfo", b"/proc/loadavg", b"/proc/sys/kernel/hostname", b"/proc/sys/vm/swappiness"):
         assert call("open", path, os.O_WRONLY) == -errno.EACCES
+        assert call("access", path, os.W_OK) == -errno.EACCES
+
+
+@pytest.mark.parametrize("name", [b"mem", b"pagemap", b"stack", b"syscall"])
+def test_what_shows_the_kernels_side_is_there_and_refused(call, name):
+    assert call("access", b"/proc/self/" + name, os.F_OK) == 0
+    assert call("open", b"/proc/self/" + name, os.O_RDONLY) == -errno.EACCES
+
+
+@pytest.mark.parametrize("name", [b"loginuid", b"uid_map", b"gid_map", b"setgroups", b"attr/exec", b"sched"])
+def test_writing_what_takes_a_capability_is_eperm(call, name):
+    fd = call.open(b"/proc/self/" + name, os.O_WRONLY | os.O_TRUNC)
+    with pytest.raises(PermissionError):
+        os.write(fd, b"0")
+
+
+def test_a_process_makes_itself_likelier_to_be_killed(call, member):
+    path = b"/proc/%d/oom_score_adj" % member.pid
+    os.write(call.open(path, os.O_WRONLY | os.O_TRUNC), b"500")
+    assert call.read(path) == b"500\n"
+
+
+@pytest.mark.parametrize("name", [b"environ", b"maps", b"io", b"auxv", b"fdinfo/0"])
+def test_another_users_process_is_not_looked_into(call, member, name):
+    call.sandbox.caller = member.tasks[member.pid]
+    member.credentials.uid = member.credentials.euid = member.credentials.suid = member.credentials.fsuid = 1
+    member.credentials.permitted = member.credentials.effective = 0
+    assert call("open", b"/proc/1/" + name, os.O_RDONLY) in (-errno.EACCES, -errno.ENOENT)
+    assert call("readlink", b"/proc/1/exe", Out(64), 64) == -errno.EACCES
+    assert call("open", b"/proc/1/status", os.O_RDONLY) >= 0
+
+
+def test_a_live_file_is_still_procs_when_it_comes_back_as_a_descriptor(call):
+    fd = call.open(b"/proc/self/statm")
+    assert readlink(call, b"/proc/self/fd/%d" % fd) == b"/proc/1/statm"
+    assert call("fchmod", fd, 0o777) == -errno.EPERM
+    assert call("open", b"/proc/self/fd/%d" % fd, os.O_RDWR) == -errno.EACCES
+
+
+def test_the_hosts_proc_handed_in_is_no_way_to_its_processes(call):
+    fd = call.files.add(os.open("/proc", os.O_RDONLY | os.O_DIRECTORY))
+    assert call("getdents64", fd, Out(512), 512) == -errno.ENOTDIR
+    fd = call.files.add(os.open(f"/proc/{os.getppid()}/status", os.O_RDONLY))
+    assert readlink(call, b"/proc/self/fd/%d" % fd) == b"/status"
 
 
 # -- general files ----------------------------------------------------------------------------------
@@ -377,6 +497,66 @@ def test_the_kernels_release_is_the_hosts(call):
 
 def test_the_kernels_command_line_is_not_the_hosts(call):
     assert call.read(b"/proc/cmdline") == b"int80\n"
+
+
+def test_loadavg_counts_the_sandboxs_tasks(call, member):
+    words = call.read(b"/proc/loadavg").split()
+    assert words[3:] == [b"1/2", b"%d" % member.pid]
+
+
+@pytest.mark.parametrize("name", [b"partitions", b"swaps", b"sysvipc/shm", b"net/route", b"net/arp"])
+def test_a_table_of_what_the_sandbox_has_none_of_is_its_heading(call, name):
+    lines = call.read(b"/proc/" + name).splitlines()
+    assert len([line for line in lines if line]) == 1
+
+
+@pytest.mark.parametrize("name", [b"modules", b"diskstats", b"net/if_inet6", b"net/ipv6_route"])
+def test_a_table_without_a_heading_is_empty(call, name):
+    assert call.read(b"/proc/" + name) == b""
+
+
+def test_the_network_is_a_loopback_that_carried_nothing(call):
+    lines = call.read(b"/proc/net/dev").splitlines()
+    assert len(lines) == 3
+    assert lines[2].split() == [b"lo:"] + [b"0"] * 16
+
+
+def test_sockets_are_those_the_sandbox_has_open(call):
+    import socket
+    import sys
+
+    before = call.read(b"/proc/net/tcp").splitlines()
+    with socket.create_server(("127.0.0.1", 0)) as inside:
+        code = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
+        outside = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            other = int(outside.stdout.readline())
+            lines = call.read(b"/proc/net/tcp").splitlines()
+        finally:
+            outside.communicate(b"\n")
+        ports = {int(line.split()[1].partition(b":")[2], 16): line for line in lines[1:]}
+        ours = inside.getsockname()[1]
+    assert len(lines) == len(before) + 1
+    assert ours in ports and other not in ports
+    assert ports[ours].split()[11] == b"0" * 16, "a kernel address"
+
+
+def test_locks_are_the_sandboxs(call, tmp_path):
+    import fcntl
+
+    with open(tmp_path / "locked", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        numbers = [line.split()[4] for line in call.read(b"/proc/locks").splitlines()]
+    assert set(numbers) == {b"1"}
+
+
+def test_all_controllers_are_in_one_hierarchy(call):
+    lines = [line.split() for line in call.read(b"/proc/cgroups").splitlines()]
+    assert all(line[1:3] == [b"0", b"1"] for line in lines[1:])
+
+
+def test_no_namespace_can_be_made(call):
+    assert call.read(b"/proc/sys/user/max_user_namespaces") == b"0\n"
 
 
 # -- as a file system -------------------------------------------------------------------------------
@@ -465,11 +645,31 @@ def test_an_unlinked_file_is_reached_through_its_descriptor(call):
     assert call.read(b"/proc/self/fd/%d" % fd) == b"program"
 
 
-_PARTS = st.sampled_from(["", "1", "self", "fd", "0", "task", "sys", "kernel", "hostname", "..", "status", "exe", "pts", "ptmx"])
+_PARTS = st.sampled_from(
+    [
+        "",
+        "1",
+        "self",
+        "fd",
+        "0",
+        "task",
+        "sys",
+        "kernel",
+        "hostname",
+        "..",
+        "status",
+        "exe",
+        "pts",
+        "ptmx",
+        "devices",
+        "cpu",
+        "topology",
+    ]
+)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from(["int80-proc:", "int80-dev:", "int80-program"]), st.lists(_PARTS, max_size=4))
+@given(st.sampled_from(["int80-proc:", "int80-sys:", "int80-dev:", "int80-program"]), st.lists(_PARTS, max_size=4))
 def test_a_guests_own_memory_file_may_have_any_name(call, tag, parts):
     """What it looks like then is its own affair, but no call on it breaks and none leads out."""
     fd = call.files.add(os.memfd_create(tag + "/".join(parts), os.MFD_CLOEXEC))
@@ -504,83 +704,3 @@ def test_a_number_that_is_no_descriptor_is_ebadf(fd):
     with pytest.raises((OSError, SysError)) as caught:
         GuestFiles(ME, None).check(fd)
     assert getattr(caught.value, "errno", None) == errno.EBADF or caught.value.kind is Kind.EBADF
-
-
-# -- /dev -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name, data", [(b"null", b""), (b"zero", bytes(4))])
-def test_the_safe_devices_are_there(call, name, data):
-    fd = call.open(b"/dev/" + name, os.O_RDWR)
-    assert os.read(fd, 4) == data
-    assert os.write(fd, b"x") == 1
-
-
-@pytest.mark.parametrize("name", [b"full", b"random", b"urandom"])
-def test_a_devices_status_is_the_hosts(call, name):
-    out = Out(144)
-    assert call("stat", b"/dev/" + name, out) == 0
-    assert int.from_bytes(out.guest[40:48], "little") == os.stat(b"/dev/" + name).st_rdev
-
-
-@pytest.mark.parametrize("name", [b"mem", b"kmsg", b"sda", b"vda", b"console", b"kvm", b"fuse", b"pts/0", b"tty1", b"loop0"])
-def test_no_other_device_is_there(call, name):
-    assert call("access", b"/dev/" + name, os.F_OK) == -errno.ENOENT
-
-
-def test_devices_cannot_be_made_or_removed(call):
-    assert call("unlink", b"/dev/null") == -errno.EPERM
-    assert call("mknod", b"/dev/mem", 0o020666, 0x101) == -errno.EPERM
-
-
-def test_a_device_node_in_the_tree_of_the_host_is_not_opened(call):
-    if os.geteuid() != 0:
-        pytest.skip("an ordinary user has no such tree")
-    os.mknod(call.root / "device", 0o020666, os.makedev(1, 3))
-    assert call("open", b"/device", os.O_RDWR) == -errno.EACCES
-
-
-@pytest.mark.parametrize("name, target", [(b"fd", b"/proc/self/fd"), (b"stdin", b"/proc/self/fd/0"), (b"ptmx", b"pts/ptmx")])
-def test_the_usual_links_are_there(call, name, target):
-    assert readlink(call, b"/dev/" + name) == target
-
-
-@pytest.fixture
-def terminals():
-    if not os.path.exists("/dev/ptmx") or not os.access("/dev/ptmx", os.R_OK | os.W_OK):
-        pytest.skip("no pseudo-terminals here")
-
-
-def test_a_terminal_the_guest_makes_gets_a_name(call, terminals):
-    master = call.open(b"/dev/ptmx", os.O_RDWR | os.O_NOCTTY)
-    number = int.from_bytes(fcntl.ioctl(master, 0x80045430, bytes(4)), "little")
-    fcntl.ioctl(master, 0x40045431, bytes(4))  # unlock
-    path = b"/dev/pts/%d" % number
-    assert b"%d" % number in listing(call, b"/dev/pts")
-    slave = call.open(path, os.O_RDWR | os.O_NOCTTY)
-    assert os.isatty(slave)
-    assert readlink(call, b"/proc/self/fd/%d" % slave) == path
-    assert call("chmod", path, 0o620) == 0
-
-
-def test_a_terminal_that_was_handed_in_has_its_name(tmp_path, terminals):
-    master, slave = os.openpty()
-    try:
-        with Guest(tmp_path / "root") as call:
-            (call.root / "dev").mkdir()
-            call.mount(DevFs((slave,)), "dev")
-            name = os.fsencode(os.ttyname(slave))
-            assert call("access", name, os.F_OK) == 0
-            assert os.isatty(call.open(name, os.O_RDWR | os.O_NOCTTY))
-    finally:
-        os.close(master)
-        os.close(slave)
-
-
-def test_a_terminal_of_somebody_elses_has_no_name(call, terminals):
-    master, slave = os.openpty()
-    try:
-        assert call("access", os.fsencode(os.ttyname(slave)), os.F_OK) == -errno.ENOENT
-    finally:
-        os.close(master)
-        os.close(slave)

@@ -8,7 +8,7 @@ import os
 
 from vfs.filesystem import TMPFS_MAGIC
 from vfs.kernel import error, self_path
-from vfs.madeup import S_IFCHR, S_IFDIR, S_IFLNK, MadeUpFs, MadeUpNode, inode
+from vfs.madeup import S_IFCHR, S_IFDIR, S_IFLNK, MadeUpFs, MadeUpNode, MadeUpStat, inode
 
 _DEVICES = {
     b"null": (1, 3),
@@ -108,9 +108,13 @@ class DevFs(MadeUpFs):
         return b"/dev/" + node.names[-1] if held is None else self_path(held)
 
     def stat(self, node: MadeUpNode):
-        if node.mode & 0o170000 == S_IFCHR:
-            return os.stat(self._host(node))
-        return super().stat(node)
+        """A terminal's status is the kernel's own, which ttyname(3) compares; a device's is the host's but for its rights."""
+        if node.mode & 0o170000 != S_IFCHR:
+            return super().stat(node)
+        st = os.stat(self._host(node))
+        if node.names[-1] not in _DEVICES:
+            return st
+        return MadeUpStat(st.st_dev, st.st_ino, node.mode, *self.owner(node), st.st_mtime_ns, st.st_rdev)
 
     def readlink(self, node: MadeUpNode) -> bytes:
         if node.mode & 0o170000 != S_IFLNK:

@@ -9,7 +9,9 @@ override fails as the kernel fails on a file system without that feature.
 from __future__ import annotations
 
 import errno
+import os
 import stat
+import struct
 from collections.abc import Sequence
 
 from vfs.kernel import error
@@ -48,6 +50,10 @@ class FileSystem:
     source = b"none"
     root: Node
 
+    def is_directory(self) -> bool:
+        """Whether the root is one: a single file can be mounted too."""
+        return True
+
     # -- finding ------------------------------------------------------------------------------
 
     def lookup(self, parent: Node, name: bytes) -> Node:
@@ -77,6 +83,14 @@ class FileSystem:
     def adopt(self, fd: int, names: tuple[bytes, ...]) -> Node:
         """The node of a host descriptor that `components` recognised; keeps a copy, not `fd`."""
         raise error(errno.ENOENT)
+
+    def place(self, fd: int, names: tuple[bytes, ...]) -> tuple[Node, tuple[bytes, ...]] | None:
+        """As `adopt`, with the names that lead there now, which may be others; None when none do."""
+        return self.adopt(fd, names), names
+
+    def shown(self, status: os.stat_result, fd: int):
+        """The status the guest sees of an open host file, where it is not the host's; else None."""
+        return None
 
     def stat(self, node: Node):
         """An ``os.stat_result``, or an object with the same attributes (host ids, nanoseconds)."""
@@ -115,6 +129,10 @@ class FileSystem:
         """Make and open a regular file that must not exist yet.  EEXIST."""
         raise error(errno.EACCES)
 
+    def getdents(self, node: Node, fd: int, size: int) -> bytes:
+        """getdents64(2) on descriptor `fd` of the directory `node`, which holds the offset."""
+        return made_up_entries(self.entries(node), fd, size)
+
     def entries(self, node: Node) -> list[tuple[bytes, int, int]]:
         """A made-up directory's (name, inode, d_type), without ``.`` and ``..``."""
         raise error(errno.ENOTDIR)
@@ -130,8 +148,8 @@ class FileSystem:
     def symlink(self, parent: Node, name: bytes, target: bytes) -> None:
         raise error(errno.EPERM)
 
-    def link(self, old: Node, oldname: bytes, new: Node, name: bytes) -> None:
-        """Hard link `oldname` of directory `old`, never following it, as `name` of directory `new`."""
+    def link(self, node: Node, new: Node, name: bytes) -> None:
+        """Give an object, a symlink itself, one more name: `name` in directory `new`."""
         raise error(errno.EPERM)
 
     def unlink(self, parent: Node, name: bytes) -> None:
@@ -178,3 +196,29 @@ class FileSystem:
     def watch(self, node: Node, inotify: int, mask: int) -> int:
         """inotify_add_watch(2) on the object; the watch descriptor."""
         raise error(errno.EACCES)
+
+
+DIRENT64 = struct.Struct("<QqHB")  # struct linux_dirent64: inode, offset, record length, type; then the name
+
+
+def dirent64(name: bytes, inode: int, offset: int, kind: int) -> bytes:
+    """One record of getdents64(2)."""
+    length = (DIRENT64.size + len(name) + 8) & ~7
+    return (DIRENT64.pack(inode, offset, length, kind) + name).ljust(length, b"\0")
+
+
+def made_up_entries(entries: list[tuple[bytes, int, int]], fd: int, size: int, base: int = 0) -> bytes:
+    """Records of a listing of our own from the descriptor's offset on, which counts them from `base`."""
+    listing = [(b".", 1, 4), (b"..", 1, 4), *entries] if base == 0 else entries
+    position = os.lseek(fd, 0, os.SEEK_CUR) - base
+    result = bytearray()
+    for index, (name, inode, kind) in enumerate(listing[position:], position + 1):
+        record = dirent64(name, inode, base + index, kind)
+        if len(result) + len(record) > size:
+            break
+        result += record
+        position = index
+    if not result and position < len(listing):
+        raise error(errno.EINVAL)  # not even one fits
+    os.lseek(fd, base + position, os.SEEK_SET)
+    return bytes(result)

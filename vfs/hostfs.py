@@ -18,14 +18,14 @@ import stat
 from collections.abc import Sequence
 
 from vfs import kernel
-from vfs.filesystem import FileSystem, Node
+from vfs.filesystem import DIRENT64, FileSystem, Node
 from vfs.kernel import error, self_path
+from vfs.owners import FILE as OWNERS_FILE
+from vfs.owners import KEPT, Beside, Kept, kept
 
 _O_PATH = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _BENEATH = kernel.RESOLVE_BENEATH | kernel.RESOLVE_NO_SYMLINKS | kernel.RESOLVE_NO_MAGICLINKS
 _WALK = kernel.how(_O_PATH, 0, _BENEATH)
-
-_KEPT = b"user.containers.override_stat"
 
 # What a guest's open flags may carry to the kernel; the rest open(2) ignores.
 _OPEN_FLAGS = (
@@ -34,35 +34,68 @@ _OPEN_FLAGS = (
 )  # fmt: skip
 
 
+# The devices whose nodes open wherever they are, by number: what anybody may have.
+_SAFE_DEVICES = {
+    os.makedev(1, 3): b"/dev/null", os.makedev(1, 5): b"/dev/zero", os.makedev(1, 7): b"/dev/full",
+    os.makedev(1, 8): b"/dev/random", os.makedev(1, 9): b"/dev/urandom",
+}  # fmt: skip
+
+_FOREIGN = b"user.int80."  # before the name of an attribute that only the guest's kernel speaks of
+
+
+def _rights(kind: int) -> int:
+    """Mode bits that a file keeps on the host whatever the guest says, so that its root can do what root can."""
+    if os.geteuid() == 0:
+        return 0
+    return {stat.S_IFREG: 0o600, stat.S_IFDIR: 0o700}.get(kind, 0)
+
+
+def _has_attributes(node: Node) -> bool:
+    return node.is_file or node.is_dir
+
+
+def without(data: bytes, unwanted) -> bytes:
+    """The records of getdents64(2) but those whose name is unwanted."""
+    result = bytearray()
+    position = 0
+    while position < len(data):
+        length = DIRENT64.unpack_from(data, position)[2]
+        record = data[position : position + length]
+        if not unwanted(record[DIRENT64.size :].split(b"\0", 1)[0]):
+            result += record
+        position += length
+    return bytes(result)
+
+
 class KeptStat:
-    """An ``os.stat_result`` with the owner and mode a guest gave the file, in the guest's own ids."""
+    """An ``os.stat_result`` with the owner and mode a guest gave the file, in the guest's own ids.
 
-    __slots__ = ("_status", "st_gid", "st_mode", "st_uid")
+    What else a guest is to see otherwise can be set: ``st_dev``, ``st_ino``, ``st_nlink``, ``st_rdev``.
+    """
 
-    def __init__(self, status: os.stat_result, uid: int, gid: int, mode: int) -> None:
+    __slots__ = ("_status", "st_dev", "st_gid", "st_ino", "st_mode", "st_nlink", "st_rdev", "st_uid")
+
+    def __init__(self, status: os.stat_result | KeptStat, uid: int, gid: int, mode: int) -> None:
         self._status = status
         self.st_uid = uid
         self.st_gid = gid
         self.st_mode = mode
+        self.st_dev, self.st_ino = status.st_dev, status.st_ino
+        self.st_nlink, self.st_rdev = status.st_nlink, status.st_rdev
 
     def __getattr__(self, name: str):
         return getattr(self._status, name)
 
 
 def kept_status(fd: int, status: os.stat_result) -> os.stat_result | KeptStat:
-    """The status of a host file as its guest left it.
-
-    What the host must not or cannot have (set-id bits, owners that are not the user's to give) is kept in an
-    extended attribute, written as fuse-overlayfs and podman write it.  The sticky bit, which says nothing on a
-    file, marks files that have one, so the others are not asked.
-    """
-    if not status.st_mode & stat.S_ISVTX:
+    """The status of a host file as its guest left it (`vfs.owners`)."""
+    what = kept(fd, status)
+    if what is None:
         return status
-    try:
-        uid, gid, mode = os.getxattr(self_path(fd), _KEPT).split(b":")[:3]
-        return KeptStat(status, int(uid), int(gid), stat.S_IFMT(status.st_mode) | int(mode, 8) & 0o7777)
-    except (OSError, ValueError):
-        return status
+    result = KeptStat(status, what.uid, what.gid, what.mode)
+    if what.device:
+        result.st_rdev = what.device
+    return result
 
 
 class HostNode(Node):
@@ -73,30 +106,32 @@ class HostNode(Node):
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.status = status = os.fstat(fd)  # once a call
-        self.mode = status.st_mode
+        self.mode = mode = status.st_mode
+        if mode & 0o171000 == 0o101000:  # a regular file that may stand for a device
+            self.mode = kept_status(fd, status).st_mode
 
     def refresh(self) -> None:
         self.status = os.fstat(self.fd)
-        self.mode = self.status.st_mode
+        if not self.status.st_mode & stat.S_ISVTX:
+            self.mode = self.status.st_mode
 
     def __del__(self) -> None:
         os.close(self.fd)
 
 
 class HostFs(FileSystem):
-    """The tree under one host directory.
-
-    `careful`: look before opening, since the tree may hold device nodes whose mere opening acts.  An
-    ordinary user can make none and open few, so only root pays the extra steps.
-    """
+    """The tree under one host directory."""
 
     type = b"hostfs"
 
-    def __init__(self, directory: bytes | int, source: bytes = b"none", careful: bool = False) -> None:
+    def __init__(self, directory: bytes | int, source: bytes = b"none") -> None:
         flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
         self.root = HostNode(directory if isinstance(directory, int) else os.open(directory, flags))
         self.source = source
-        self.careful = careful
+        self.beside = Beside(self.root.fd)
+
+    def is_directory(self) -> bool:
+        return self.root.is_dir
 
     # -- finding ------------------------------------------------------------------------------
 
@@ -132,20 +167,27 @@ class HostFs(FileSystem):
         return kept_status(node.fd, node.status)
 
     def stat_at(self, start: HostNode, names: Sequence[bytes], follow: bool) -> bytes | None:
-        if len(names) == 1:
-            data = kernel.fstatat(start.fd, names[0], kernel.AT_SYMLINK_NOFOLLOW)
-        else:
-            try:
-                fd = kernel.openat2(start.fd, b"/".join(names), _WALK)
-            except OSError as problem:
-                if problem.errno == errno.ELOOP:
-                    return None
-                raise
-            data = kernel.fstatat(fd, b"", kernel.AT_EMPTY_PATH)
-            os.close(fd)
-        mode = data[24] | data[25] << 8
-        if mode & stat.S_ISVTX or (follow and mode & 0o170000 == stat.S_IFLNK):
+        data = self._status_beneath(start.fd, b"/".join(names))
+        if data is None:
             return None
+        mode = data[24] | data[25] << 8
+        if mode & stat.S_ISVTX or (mode & 0o170000 == stat.S_IFLNK and (follow or self.beside.known)):
+            return None
+        return data
+
+    @staticmethod
+    def _status_beneath(at: int, path: bytes) -> bytes | None:
+        """The ``struct stat`` of what plain names lead to; None where a symlink stands in the way."""
+        if b"/" not in path:
+            return kernel.fstatat(at, path, kernel.AT_SYMLINK_NOFOLLOW)
+        try:
+            fd = kernel.openat2(at, path, _WALK)
+        except OSError as problem:
+            if problem.errno == errno.ELOOP:
+                return None
+            raise
+        data = kernel.fstatat(fd, b"", kernel.AT_EMPTY_PATH)
+        os.close(fd)
         return data
 
     def statfs(self, node: HostNode) -> bytes:
@@ -153,6 +195,14 @@ class HostFs(FileSystem):
 
     def readlink(self, node: HostNode) -> bytes:
         return os.readlink(b"", dir_fd=node.fd)
+
+    def getdents(self, node: HostNode, fd: int, size: int) -> bytes:
+        while data := kernel.getdents64(fd, size):
+            if not self.beside.known or OWNERS_FILE not in data:
+                return data
+            if result := without(data, lambda name: name == OWNERS_FILE):
+                return result
+        return b""
 
     # -- opening ------------------------------------------------------------------------------
 
@@ -165,33 +215,43 @@ class HostFs(FileSystem):
         if kind == stat.S_IFSOCK:
             raise error(errno.ENXIO)
         if kind in (stat.S_IFCHR, stat.S_IFBLK):
-            raise error(errno.EACCES)  # devices are /dev's, and ours to hand out
+            return self._open_device(node, flags)
         flags = flags & _OPEN_FLAGS & ~os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
         if kind == stat.S_IFIFO and not flags & os.O_NONBLOCK:
             raise BlockingIOError(errno.EAGAIN, "the other end may be missing")
         return os.open(self_path(node.fd), flags)
 
-    def open_at(self, start: HostNode, names: list[bytes], flags: int) -> int | None:
-        if self.careful or flags & (os.O_PATH | os.O_TMPFILE):
+    def _open_device(self, node: HostNode, flags: int) -> int:
+        """Devices are /dev's, and ours to hand out: a node elsewhere opens what is harmless.  EACCES."""
+        path = _SAFE_DEVICES.get(self.stat(node).st_rdev) if stat.S_ISCHR(node.mode) else None
+        if path is None:
+            raise error(errno.EACCES)
+        return os.open(path, flags & (os.O_ACCMODE | os.O_APPEND | os.O_NONBLOCK) | os.O_CLOEXEC | os.O_NOCTTY)
+
+    def open_at(self, start: HostNode, names: Sequence[bytes], flags: int) -> int | None:
+        if flags & (os.O_PATH | os.O_TMPFILE):
             return None
-        path = b"/".join(names)
+        return self._open_beneath(start.fd, b"/".join(names), flags)
+
+    @staticmethod
+    def _open_beneath(at: int, path: bytes, flags: int) -> int | None:
+        """Open what plain names lead to, if it is a file or a directory; None where it is anything else."""
         try:
             # To open a FIFO or a device, if only to look at it, is felt by others.
-            kind = os.stat(path, dir_fd=start.fd, follow_symlinks=False).st_mode & 0o170000
-            if kind != stat.S_IFREG and kind != stat.S_IFDIR:
+            mode = os.stat(path, dir_fd=at, follow_symlinks=False).st_mode
+            if mode & 0o170000 not in (stat.S_IFREG, stat.S_IFDIR) or mode & 0o171000 == 0o101000:
                 return None
         except OSError:
             pass  # openat2 knows why, and sees no symlinks
         # O_NONBLOCK lest a FIFO that has come meanwhile hold the supervisor; other files open the same.
         extra = flags & _OPEN_FLAGS | os.O_CLOEXEC | os.O_NOCTTY | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            fd = kernel.openat2(start.fd, path, kernel.how(extra, 0, _BENEATH))
+            fd = kernel.openat2(at, path, kernel.how(extra, 0, _BENEATH))
         except OSError as problem:
             if problem.errno in (errno.ELOOP, errno.ENXIO):
                 return None
             raise
-        kind = os.fstat(fd).st_mode & 0o170000
-        if kind != stat.S_IFREG and kind != stat.S_IFDIR:
+        if os.fstat(fd).st_mode & 0o170000 not in (stat.S_IFREG, stat.S_IFDIR):
             os.close(fd)
             return None
         if not flags & os.O_NONBLOCK:
@@ -199,8 +259,15 @@ class HostFs(FileSystem):
         return fd
 
     def create(self, parent: HostNode, name: bytes, flags: int, mode: int) -> int:
+        return self._create_beneath(parent.fd, name, flags, mode)
+
+    def _create_beneath(self, at: int, path: bytes, flags: int, mode: int) -> int:
         flags = flags & _OPEN_FLAGS & ~os.O_PATH | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOCTTY
-        return kernel.openat2(parent.fd, name, kernel.how(flags, mode & 0o1777, _BENEATH))
+        real = mode & 0o0777 | _rights(stat.S_IFREG)
+        fd = kernel.openat2(at, path, kernel.how(flags, real, _BENEATH))
+        if real != mode & 0o7777:
+            HostFs.chmod(self, HostNode(os.open(self_path(fd), os.O_PATH | os.O_CLOEXEC)), mode)
+        return fd
 
     def tmpfile(self, node: HostNode, flags: int, mode: int) -> int:
         """open(2) with O_TMPFILE in directory `node`."""
@@ -209,16 +276,28 @@ class HostFs(FileSystem):
     # -- changing -----------------------------------------------------------------------------
 
     def mkdir(self, parent: HostNode, name: bytes, mode: int) -> None:
-        os.mkdir(name, mode & 0o1777, dir_fd=parent.fd)
+        real = mode & 0o1777 | _rights(stat.S_IFDIR)
+        os.mkdir(name, real, dir_fd=parent.fd)
+        if real != mode:
+            self.chmod(self.lookup(parent, name), mode)
 
     def mknod(self, parent: HostNode, name: bytes, mode: int, device: int) -> None:
-        os.mknod(name, mode & ~0o6000, device, dir_fd=parent.fd)
+        self._mknod_beneath(parent.fd, name, mode, device)
+
+    def _mknod_beneath(self, at: int, path: bytes, mode: int, device: int) -> None:
+        """A device is a regular file that says of itself which one it stands for."""
+        is_device = stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
+        real = stat.S_IFREG | 0o600 if is_device else mode & ~0o7000 | _rights(stat.S_IFMT(mode))
+        os.mknod(path, real, dir_fd=at)
+        if is_device or real != mode:
+            node = HostNode(os.open(path, _O_PATH, dir_fd=at))
+            self._keep(node, Kept(0, 0, mode, device))
 
     def symlink(self, parent: HostNode, name: bytes, target: bytes) -> None:
         os.symlink(target, name, dir_fd=parent.fd)
 
-    def link(self, old: HostNode, oldname: bytes, new: HostNode, name: bytes) -> None:
-        kernel.linkat(old.fd, oldname, new.fd, name, 0)
+    def link(self, node: HostNode, new: HostNode, name: bytes) -> None:
+        self.link_open(node.fd, new, name)
 
     def link_open(self, fd: int, new: HostNode, name: bytes) -> None:
         """Give an open file (an O_TMPFILE, say) a name; linkat(2) with AT_EMPTY_PATH."""
@@ -236,46 +315,60 @@ class HostFs(FileSystem):
     def chmod(self, node: HostNode, mode: int) -> None:
         if node.is_symlink:
             raise error(errno.EOPNOTSUPP)
-        status = kept_status(node.fd, os.fstat(node.fd))
+        status = os.fstat(node.fd)
+        what = kept(node.fd, status)
         # A directory's set-gid bit only says who owns new files in it; on a program it is a right.
-        plain = mode & (0o3777 if node.is_dir else 0o0777)
-        if type(status) is KeptStat:
-            self._keep(node, status.st_uid, status.st_gid, mode)
+        plain = mode & (0o3777 if node.is_dir else 0o0777) | _rights(stat.S_IFMT(status.st_mode))
+        if what is not None:
+            what.mode = stat.S_IFMT(what.mode) | mode
+            self._keep(node, what)
         elif plain != mode:
-            self._keep(node, 0, 0, mode)
+            self._keep(node, Kept(*self._guest_ids(status), stat.S_IFMT(status.st_mode) | mode))
         else:
             os.chmod(self_path(node.fd), plain)
 
+    @staticmethod
+    def _guest_ids(status: os.stat_result) -> tuple[int, int]:
+        """Owner and group as the guest sees them: what is the user's is root's."""
+        uid, gid = status.st_uid, status.st_gid
+        return 0 if uid == os.geteuid() else uid, 0 if gid == os.getegid() else gid
+
     def chown(self, node: HostNode, uid: int, gid: int) -> None:
         """`uid` and `gid` are the guest's; -1 leaves one alone.  What the host refuses is kept beside."""
-        status = kept_status(node.fd, os.fstat(node.fd))
-        kept = type(status) is KeptStat
-        mode = stat.S_IMODE(status.st_mode)
-        if not node.is_dir:
-            mode &= ~0o6000  # chown(2): a new owner gets no set-id program
-        if not kept:
+        status = os.fstat(node.fd)
+        what = kept(node.fd, status)
+        if what is None:
             try:
                 host_uid = os.geteuid() if uid == 0 else uid
                 host_gid = os.getegid() if gid == 0 else gid
                 kernel.fchownat(node.fd, b"", host_uid, host_gid, kernel.AT_EMPTY_PATH)
                 return
             except PermissionError:
-                pass
-        old_uid, old_gid = (status.st_uid, status.st_gid) if kept else (0, 0)
-        self._keep(node, old_uid if uid == -1 else uid, old_gid if gid == -1 else gid, mode)
+                what = Kept(*self._guest_ids(status), status.st_mode)
+        if not node.is_dir:
+            what.mode &= ~0o6000  # chown(2): a new owner gets no set-id program
+        what.uid = what.uid if uid == -1 else uid
+        what.gid = what.gid if gid == -1 else gid
+        self._keep(node, what)
 
-    def _keep(self, node: HostNode, uid: int, gid: int, mode: int) -> None:
-        """Write what the guest is to see into the file's attribute; where it can have none, do what can be done."""
-        if not (node.is_file or node.is_dir):
-            if not node.is_symlink:
-                os.chmod(self_path(node.fd), mode & 0o0777)
-            return
+    def _keep(self, node: HostNode, what: Kept) -> None:
+        """Keep what the guest is to see in the file's attribute, or beside it where it can have none."""
+        status = os.fstat(node.fd)
+        kind = stat.S_IFMT(status.st_mode)
         path = self_path(node.fd)
-        try:
-            os.chmod(path, mode & (0o2777 if node.is_dir else 0o0777) | stat.S_ISVTX | stat.S_IRUSR | stat.S_IWUSR)
-            os.setxattr(path, _KEPT, b"%d:%d:0%o" % (uid, gid, mode))
-        except OSError:
-            os.chmod(path, mode & 0o1777)
+        if kind in (stat.S_IFREG, stat.S_IFDIR):
+            mode = what.mode & (0o2777 if kind == stat.S_IFDIR else 0o0777)
+            try:
+                os.chmod(path, mode | stat.S_ISVTX | _rights(kind) | stat.S_IRUSR | stat.S_IWUSR)
+                os.setxattr(path, KEPT, what.text())
+                return
+            except OSError as problem:
+                if problem.errno not in (errno.EOPNOTSUPP, errno.EPERM, errno.ENOSPC):
+                    raise
+                os.chmod(path, mode | _rights(kind))
+        elif kind != stat.S_IFLNK:
+            os.chmod(path, what.mode & 0o0777)
+        self.beside.put(status, what)
 
     def utimens(self, node: HostNode, times: bytes | None) -> None:
         kernel.utimensat(node.fd, b"", times, kernel.AT_EMPTY_PATH)
@@ -290,34 +383,46 @@ class HostFs(FileSystem):
     def access(self, node: HostNode, mode: int) -> bool:
         return node.is_symlink or os.access(self_path(node.fd), mode, effective_ids=False)
 
-    # Only user.* is the user's own; the other kinds speak to the host's kernel, not to the guest's.
+    # Only user.* is the user's own; what speaks to a kernel, trusted.* and security.*, speaks to the guest's, which is
+    # us: it is kept under a name of the user's.
 
     def getxattr(self, node: HostNode, name: bytes) -> bytes:
-        if not (node.is_file or node.is_dir):
+        name = self._attribute(node, name, errno.ENODATA)
+        if not _has_attributes(node):
             raise error(errno.ENODATA)
-        self._check_xattr(node, name, errno.ENODATA)
         return os.getxattr(self_path(node.fd), name)
 
     def setxattr(self, node: HostNode, name: bytes, value: bytes, flags: int) -> None:
-        self._check_xattr(node, name, errno.EOPNOTSUPP)
+        name = self._attribute(node, name, errno.EOPNOTSUPP)
+        if not _has_attributes(node):
+            raise error(errno.EPERM)
         os.setxattr(self_path(node.fd), name, value, flags)
 
     def listxattr(self, node: HostNode) -> list[bytes]:
-        if node.is_symlink:
+        if not _has_attributes(node):
             return []
-        names = [os.fsencode(name) for name in os.listxattr(self_path(node.fd))]
-        return [name for name in names if name.startswith(b"user.") and name != _KEPT]
+        names = []
+        for name in map(os.fsencode, os.listxattr(self_path(node.fd))):
+            if name.startswith(_FOREIGN):
+                names.append(name[len(_FOREIGN) :])
+            elif name.startswith(b"user.") and name != KEPT:
+                names.append(name)
+        return names
 
     def removexattr(self, node: HostNode, name: bytes) -> None:
-        self._check_xattr(node, name, errno.ENODATA)
+        name = self._attribute(node, name, errno.EOPNOTSUPP)
+        if not _has_attributes(node):
+            raise error(errno.EPERM)
         os.removexattr(self_path(node.fd), name)
 
     @staticmethod
-    def _check_xattr(node: HostNode, name: bytes, absent: int) -> None:
-        if not name.startswith(b"user.") or name == _KEPT:
+    def _attribute(node: HostNode, name: bytes, absent: int) -> bytes:
+        """The name under which the host keeps a guest's attribute."""
+        if name.startswith((b"trusted.", b"security.")):
+            return _FOREIGN + name
+        if not name.startswith(b"user.") or name == KEPT or name.startswith(_FOREIGN):
             raise error(absent)
-        if not (node.is_file or node.is_dir):
-            raise error(errno.EPERM)
+        return name
 
     def watch(self, node: HostNode, inotify: int, mask: int) -> int:
         return kernel.inotify_add_watch(inotify, self_path(node.fd), mask & ~0x02000000)

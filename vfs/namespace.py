@@ -118,6 +118,7 @@ class Namespace:
 
     def __init__(self, root: FileSystem, read_only: bool = False) -> None:
         self.mounts: dict[Path, Mount] = {}
+        self._showing: list[Mount] = []
         self._above: set[Path] = set()  # directories that have a mount point somewhere below
         self.mount(root, (), read_only)
         self.root = Location(self.mounts[()], root.root, ())
@@ -128,9 +129,15 @@ class Namespace:
         mount.id = 20 + len(self.mounts)
         mount.parent_id = self.mount_of(path[:-1]).id if path else mount.id
         self.mounts[path] = mount
+        if type(fs).shown is not FileSystem.shown:
+            self._showing.append(mount)
         for length in range(len(path)):
             self._above.add(path[:length])
         return mount
+
+    def context(self) -> FsContext:
+        """Root, working directory and umask of a process that starts at the root."""
+        return FsContext(self.root, self.root, 0o022)
 
     def mount_of(self, path: Path) -> Mount:
         """The mount that the object at `path` lies on."""
@@ -278,12 +285,21 @@ class Namespace:
             except OSError:
                 continue
             rank = (-len(names), mount.read_only)
-            if best is None or rank > best[:2]:
+            if (best is None or rank > best[:2]) and self.mount_of(mount.path + names) is mount:
                 best = (*rank, mount, names)
         if best is None:
             return None
         mount, names = best[2:]
-        return Location(mount, mount.fs.adopt(fd, names), mount.path + names)
+        placed = mount.fs.place(fd, names)
+        return None if placed is None else Location(mount, placed[0], mount.path + placed[1])
+
+    def shown(self, status: os.stat_result, fd: int):
+        """The status a guest sees of an open host file, where a file system of ours changes it; else None."""
+        for mount in self._showing:
+            found = mount.fs.shown(status, fd)
+            if found is not None:
+                return found
+        return None
 
     def parent(self, context: FsContext, start: Location, path: bytes, links_max: int = _LINKS_MAX) -> Parent:
         """The directory of the last name of `path`, for the calls that make, remove or rename it.

@@ -63,7 +63,7 @@ def long_script(tree: suite.Tree) -> list[str]:
     place.mkdir()
     shutil.copy(LONG, place)
     env = {"PATH": tree.path("bin"), "HOME": tree.path("tmp")}
-    command = tree.argv_env(env, "sh", "-c", f"cd {tree.path('scratch')} && exec sh long.sh here")
+    command = tree.argv_env(env, "sh", "-c", f"cd {tree.path('scratch')} && sh long.sh here; exit $?")
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
     assert done.stderr == b"", done.stderr.decode(errors="replace")
     assert done.returncode == 0

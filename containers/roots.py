@@ -1,0 +1,132 @@
+"""The file system that is a sandbox's root, and what is mounted into it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Sequence
+
+from containers.sandbox import CannotRun, Settings, Volume
+from containers.scratch import Scratch
+from vfs.filesystem import FileSystem
+from vfs.hostfs import HostFs
+from vfs.journal import Journal
+from vfs.layers import LayerFs
+from vfs.namespace import Namespace
+from vfs.tmpfs import TmpFs
+
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_STORE = ".wh..wh.int80"  # in an upper directory: what is ours there; no layer shows such a name
+
+
+def root(settings: Settings, scratch: Scratch) -> FileSystem:
+    """The root file system that `settings` ask for.  `CannotRun`."""
+    if settings.rootfs is not None:
+        return HostFs(_open(settings.rootfs, "--rootfs", "give the directory that is to be the guest's /"), source=b"int80")
+    lowers = [_open(path, "--lower", "give a directory to lie below") for path in settings.lowers]
+    if settings.store is not None:
+        return _kept(lowers, settings.store, settings.hidden)
+    if settings.upper is not None:
+        fd = _open(settings.upper, "--upper", "give the directory that is to take the changes")
+        os.close(fd)
+        store = os.path.join(settings.upper, _STORE)
+        os.makedirs(store, 0o700, exist_ok=True)
+        _lock(settings.upper)
+        return _kept(lowers, store, settings.hidden, settings.upper)
+    place = scratch.disk()
+    return LayerFs(lowers, _made(place, b"upper"), _made(place, b"work"), hidden=settings.hidden)
+
+
+def _lock(upper: str) -> None:
+    """Have an upper layer for ourselves as long as this process lives.  `CannotRun`."""
+    lock = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise CannotRun(f"--upper {upper}: another sandbox is using it; wait until that has ended") from None
+
+
+def _kept(lowers: Sequence[int], store: str, hidden, upper: str | None = None) -> LayerFs:
+    """Layers whose upper one outlives the sandbox."""
+    place = os.fsencode(store)
+    journal = Journal(os.path.join(place, b"journal"))
+    upper_fd = os.open(upper, _DIRECTORY) if upper is not None else _made(place, b"upper")
+    return LayerFs(lowers, upper_fd, _made(place, b"work"), journal, hidden)
+
+
+def _made(place: bytes, name: bytes) -> int:
+    """A directory in a store, made if it is not there; its descriptor, which can be listed."""
+    path = os.path.join(place, name)
+    os.makedirs(path, 0o700, exist_ok=True)
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _open(path: str, option: str, advice: str) -> int:
+    """A descriptor of a directory that a person named.  `CannotRun`."""
+    try:
+        return os.open(path, _DIRECTORY)
+    except OSError as problem:
+        if problem.errno == errno.EACCES:
+            raise CannotRun(f"{option} {path}: permission denied; the user who runs int80 must be able to read it") from None
+        reason = {errno.ENOTDIR: "it is not a directory", errno.ENOENT: "there is no such directory"}
+        raise CannotRun(f"{option} {path}: {reason.get(problem.errno, problem.strerror.lower())}; {advice}") from None
+
+
+def mount(namespace: Namespace, settings: Settings, scratch: Scratch, made_up: Sequence[tuple[FileSystem, bytes]]) -> None:
+    """Mount the made-up trees, memory for shared memory and, in a read-only root, for /tmp, and what a person asked for."""
+    for fs, path in made_up:
+        _mount(namespace, fs, path, settings.read_only)
+    _mount(namespace, TmpFs(scratch.directory), b"/dev/shm", False)
+    if settings.read_only:
+        _mount(namespace, TmpFs(scratch.directory), b"/tmp", True)
+    for path, size in settings.tmpfs:
+        _mount(namespace, TmpFs(scratch.directory, size=size), path, settings.read_only)
+    for volume in settings.volumes:
+        _mount(namespace, _volume(volume), volume.target, settings.read_only, volume.read_only)
+
+
+def _volume(volume: Volume) -> HostFs:
+    try:
+        return HostFs(os.open(volume.source, os.O_PATH | os.O_CLOEXEC), os.fsencode(os.path.abspath(volume.source)))
+    except OSError as problem:
+        raise CannotRun(f"--volume {volume.source}: {problem.strerror.lower()}") from None
+
+
+def _mount(namespace: Namespace, fs: FileSystem, path: bytes, root_read_only: bool, read_only: bool = False) -> None:
+    names = tuple(name for name in path.split(b"/") if name and name != b".")
+    if not names or b".." in names:
+        raise CannotRun(f"{os.fsdecode(path)}: not a place to mount at; give an absolute path below /")
+    place = _mount_point(namespace, names, fs.is_directory(), root_read_only)
+    namespace.mount(fs, place, read_only)
+
+
+def _mount_point(namespace: Namespace, names: tuple[bytes, ...], directory: bool, root_read_only: bool) -> tuple[bytes, ...]:
+    """Follow symlinks to where something is to be mounted; what is missing on the way is made, if it can be."""
+    here = namespace.root
+    context = namespace.context()
+    for position, name in enumerate(names):
+        last = position == len(names) - 1
+        try:
+            here = namespace.walk(context, here, name)
+        except FileNotFoundError:
+            if root_read_only and not isinstance(here.fs, LayerFs):
+                if not last:
+                    raise CannotRun(f"/{os.fsdecode(b'/'.join(names))}: nothing there to mount on, and the root is read-only") from None
+                return here.path + (name,)  # it can be reached, if not listed: the table of mounts is asked first
+            try:
+                if last and not directory:
+                    os.close(here.fs.create(here.node, name, os.O_WRONLY, 0o644))
+                else:
+                    here.fs.mkdir(here.node, name, 0o755)
+                here = namespace.walk(context, here, name)
+            except OSError as problem:
+                if last:
+                    return here.path + (name,)
+                raise CannotRun(f"/{os.fsdecode(b'/'.join(names))}: {problem.strerror.lower()}; choose another place") from None
+        except OSError as problem:
+            raise CannotRun(f"/{os.fsdecode(b'/'.join(names))}: {problem.strerror.lower()}; choose another place") from None
+        if last and here.node.is_dir != directory:
+            kind = "a directory onto a file" if directory else "a file onto a directory"
+            raise CannotRun(f"/{os.fsdecode(b'/'.join(names))}: {kind} cannot be mounted")
+    return here.path

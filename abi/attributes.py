@@ -82,32 +82,38 @@ def _removexattr(call: Call, found, name: bytes):
 
 @linux.answer(188, "setxattr", _XATTR, Support.PARTIAL)
 def setxattr(call: Call):
-    return _setxattr(call, call.find(AT_FDCWD, call.path(0)), _attribute_name(call, 1))
+    name = _attribute_name(call, 1)
+    return _setxattr(call, call.find(AT_FDCWD, call.path(0)), name)
 
 
 @linux.answer(189, "lsetxattr", _XATTR, Support.PARTIAL)
 def lsetxattr(call: Call):
-    return _setxattr(call, call.find(AT_FDCWD, call.path(0), False), _attribute_name(call, 1))
+    name = _attribute_name(call, 1)
+    return _setxattr(call, call.find(AT_FDCWD, call.path(0), False), name)
 
 
 @linux.answer(190, "fsetxattr", _XATTR, Support.PARTIAL)
 def fsetxattr(call: Call):
-    return _setxattr(call, descriptor_location(call, call.int(0)), _attribute_name(call, 1))
+    name = _attribute_name(call, 1)
+    return _setxattr(call, descriptor_location(call, call.int(0)), name)
 
 
 @linux.answer(191, "getxattr", _XATTR, Support.PARTIAL)
 def getxattr(call: Call):
-    return _getxattr(call, call.find(AT_FDCWD, call.path(0)), _attribute_name(call, 1))
+    name = _attribute_name(call, 1)
+    return _getxattr(call, call.find(AT_FDCWD, call.path(0)), name)
 
 
 @linux.answer(192, "lgetxattr", _XATTR, Support.PARTIAL)
 def lgetxattr(call: Call):
-    return _getxattr(call, call.find(AT_FDCWD, call.path(0), False), _attribute_name(call, 1))
+    name = _attribute_name(call, 1)
+    return _getxattr(call, call.find(AT_FDCWD, call.path(0), False), name)
 
 
 @linux.answer(193, "fgetxattr", _XATTR, Support.PARTIAL)
 def fgetxattr(call: Call):
-    return _getxattr(call, descriptor_location(call, call.int(0)), _attribute_name(call, 1))
+    name = _attribute_name(call, 1)
+    return _getxattr(call, descriptor_location(call, call.int(0)), name)
 
 
 @linux.answer(194, "listxattr", _XATTR, Support.PARTIAL)
@@ -127,17 +133,20 @@ def flistxattr(call: Call):
 
 @linux.answer(197, "removexattr", _XATTR, Support.PARTIAL)
 def removexattr(call: Call):
-    return _removexattr(call, call.find(AT_FDCWD, call.path(0)), _attribute_name(call, 1))
+    name = _attribute_name(call, 1)
+    return _removexattr(call, call.find(AT_FDCWD, call.path(0)), name)
 
 
 @linux.answer(198, "lremovexattr", _XATTR, Support.PARTIAL)
 def lremovexattr(call: Call):
-    return _removexattr(call, call.find(AT_FDCWD, call.path(0), False), _attribute_name(call, 1))
+    name = _attribute_name(call, 1)
+    return _removexattr(call, call.find(AT_FDCWD, call.path(0), False), name)
 
 
 @linux.answer(199, "fremovexattr", _XATTR, Support.PARTIAL)
 def fremovexattr(call: Call):
-    return _removexattr(call, descriptor_location(call, call.int(0)), _attribute_name(call, 1))
+    name = _attribute_name(call, 1)
+    return _removexattr(call, descriptor_location(call, call.int(0)), name)
 
 
 # -- watching ---------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from abi.errors import Kind, SysError
 from abi.files import descriptor_location
 from abi.linux import linux
 from vfs.filesystem import DIRENT64
-from vfs.kernel import self_path
 from vfs.namespace import Location, OpenFile, is_removed_directory
 
 _DIRENT = struct.Struct("<QqH")
@@ -26,9 +25,8 @@ def _read(call: Call, fd: int, size: int, store) -> Return:
     The offset moves with what was read, and back if the caller cannot take it.
     """
     directory = OpenFile(call.files.get(fd))
-    host_path = os.readlink(self_path(directory.fd))
-    location = call.sandbox.namespace.locate(directory.fd, host_path)
-    if location is None or not location.node.is_dir:
+    location = call.sandbox.namespace.reach(directory)
+    if isinstance(location, OpenFile) or not location.node.is_dir:
         raise SysError(Kind.ENOENT if is_removed_directory(directory.fd) else Kind.ENOTDIR)
     before = os.lseek(directory.fd, 0, os.SEEK_CUR)
     data = location.fs.getdents(location.node, directory.fd, min(size & 0xFFFFFFFF, _READ_MAX))

@@ -138,13 +138,17 @@ class Fail(DispatchResult):
 
 
 class InstallFile(DispatchResult):
-    """Give the caller the host descriptor `fd` (owned by the result); its new number is the value."""
+    """Give the caller the host descriptor `fd` (owned by the result); its new number is the value.
 
-    __slots__ = ("cloexec", "fd")
+    `path`: an ``O_PATH`` descriptor of the same file is wanted, whatever `fd` is.
+    """
 
-    def __init__(self, fd: int, cloexec: bool) -> None:
+    __slots__ = ("cloexec", "fd", "path")
+
+    def __init__(self, fd: int, cloexec: bool, path: bool = False) -> None:
         self.fd = fd
         self.cloexec = cloexec
+        self.path = path
 
 
 class Native(DispatchResult):

@@ -8,14 +8,14 @@ from __future__ import annotations
 import fcntl
 import os
 
-from abi.dispatch import AT_FDCWD, OK, Call, InstallFile, Later, Support
+from abi.dispatch import AT_FDCWD, OK, Call, InstallFile, Later, Plane, Support, When
 from abi.errors import Kind, SysError
 from abi.linux import linux
 from abi.status import give_owner, owner, pack_stat, pack_statx
 from vfs import kernel
 from vfs.hostfs import kept_status
 from vfs.kernel import self_path
-from vfs.namespace import Location, OpenFile
+from vfs.namespace import FsContext, Location, OpenFile, Rules
 
 AT_SYMLINK_NOFOLLOW = 0x100
 AT_EACCESS = 0x200
@@ -31,21 +31,38 @@ _EPERM_FIFO = "a named pipe that waits for its other end can be interrupted, as 
 # -- open -------------------------------------------------------------------------------------------
 
 
-def open_file(call: Call, dirfd: int, path: bytes, flags: int, mode: int):
-    """open(2) in all its forms; the new descriptor as an `InstallFile`, or `Later` for a named pipe."""
+def check_flags(flags: int) -> int:
+    """open(2)'s flags without those that mean nothing beside the others.  EINVAL."""
     if flags & os.O_PATH:
-        flags &= os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    cloexec = bool(flags & os.O_CLOEXEC)
-    if flags & _O_TMPFILE == _O_TMPFILE and flags & os.O_PATH == 0:
-        return InstallFile(_open_tmpfile(call, dirfd, path, flags, mode), cloexec)
-    if flags & os.O_CREAT:
-        if flags & os.O_DIRECTORY:
+        return flags & (os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if flags & _O_TMPFILE:
+        if flags & os.O_CREAT or not flags & os.O_DIRECTORY or not flags & _WRITES:
             raise SysError(Kind.EINVAL)
-        return _open_creating(call, dirfd, path, flags, mode, cloexec)
+    elif flags & os.O_CREAT and flags & os.O_DIRECTORY:
+        raise SysError(Kind.EINVAL)
+    return flags
+
+
+def open_file(call: Call, dirfd: int, path: bytes, flags: int, mode: int, rules: Rules | None = None, rooted: bool = False):
+    """open(2) in all its forms; the new descriptor as an `InstallFile`, or `Later` for a named pipe.
+
+    `rooted`: the directory is the root of the walk, too.
+    """
+    if not path:
+        raise SysError(Kind.ENOENT)
+    cloexec = bool(flags & os.O_CLOEXEC)
     fs = call.process.fs
-    start = fs.cwd if path[:1] == b"/" else call.start(dirfd)
+    start = fs.cwd if path[:1] == b"/" and not rooted and rules is None else call.start(dirfd)
+    if rooted:
+        fs = FsContext(start, start, fs.umask)
+    if rules is not None and rules.beneath is not None:
+        rules.beneath = start.current_path()
+    if flags & _O_TMPFILE and not flags & os.O_PATH:
+        return InstallFile(_open_tmpfile(call, fs, start, path, flags, mode, rules), cloexec)
+    if flags & os.O_CREAT:
+        return _open_creating(call, fs, start, path, flags, mode, cloexec, rules)
     namespace = call.sandbox.namespace
-    run = namespace.plain_run(fs, start, path)
+    run = namespace.plain_run(fs, start, path) if rules is None else None
     if run is not None:
         where, names = run
         if not (where.mount.read_only and flags & (_WRITES | os.O_TRUNC)):
@@ -53,13 +70,14 @@ def open_file(call: Call, dirfd: int, path: bytes, flags: int, mode: int):
             if fd is not None:
                 return InstallFile(fd, cloexec)
     follow = not flags & os.O_NOFOLLOW
-    return open_found(call, namespace.walk(fs, start, path, follow), flags, cloexec)
+    return open_found(call, namespace.walk(fs, start, path, follow, rules), flags, cloexec)
 
 
 def open_found(call: Call, found: Location | OpenFile, flags: int, cloexec: bool):
     """Open what a walk found."""
+    path = bool(flags & os.O_PATH)
     if isinstance(found, OpenFile):
-        return InstallFile(_reopen(found, flags), cloexec)
+        return InstallFile(_reopen(found, flags), cloexec, path)
     mode = found.node.mode & _S_IFMT
     if flags & os.O_DIRECTORY and mode != 0o040000:
         raise SysError(Kind.ENOTDIR)
@@ -67,7 +85,7 @@ def open_found(call: Call, found: Location | OpenFile, flags: int, cloexec: bool
     if writes and found.mount.read_only and mode in (_S_IFREG, 0o040000):
         raise SysError(Kind.EISDIR if mode == 0o040000 else Kind.EROFS)
     try:
-        return InstallFile(found.fs.open(found.node, flags), cloexec)
+        return InstallFile(found.fs.open(found.node, flags), cloexec, path)
     except BlockingIOError:
         if mode != _S_IFIFO:
             raise
@@ -105,26 +123,27 @@ def _reopen(target: OpenFile, flags: int) -> int:
     return os.open(self_path(target.fd), wanted)
 
 
-def _open_tmpfile(call: Call, dirfd: int, path: bytes, flags: int, mode: int) -> int:
-    if not flags & _WRITES:
-        raise SysError(Kind.EINVAL)
-    found = call.find(dirfd, path)
+def _open_tmpfile(call: Call, fs: FsContext, start: Location, path: bytes, flags: int, mode: int, rules: Rules | None) -> int:
+    found = call.sandbox.namespace.walk(fs, start, path, not flags & os.O_NOFOLLOW, rules)
+    if isinstance(found, Location) and found.node.is_symlink:
+        raise SysError(Kind.ELOOP)
     if not isinstance(found, Location) or not found.node.is_dir:
         raise SysError(Kind.ENOTDIR)
     check_writable(found)
     make = getattr(found.fs, "tmpfile", None)
     if make is None:
         raise SysError(Kind.EOPNOTSUPP)
-    return make(found.node, flags, mode & ~call.process.fs.umask)
+    return make(found.node, flags, mode & 0o7777 & ~call.process.fs.umask)
 
 
-def _open_creating(call: Call, dirfd: int, path: bytes, flags: int, mode: int, cloexec: bool):
-    namespace, fs = call.sandbox.namespace, call.process.fs
+def _open_creating(
+    call: Call, fs: FsContext, start: Location, path: bytes, flags: int, mode: int, cloexec: bool, rules: Rules | None
+):  # fmt: skip
+    namespace = call.sandbox.namespace
     follow = not flags & os.O_NOFOLLOW
     mode = mode & 0o7777 & ~fs.umask
-    start = fs.cwd if path[:1] == b"/" else call.start(dirfd)
     for _ in range(40):
-        parent = namespace.parent(fs, start, path)
+        parent = namespace.parent(fs, start, path, rules)
         where = parent.location
         if parent.name in (b"", b".", b".."):
             raise SysError(Kind.EEXIST if flags & os.O_EXCL else Kind.EISDIR)
@@ -132,7 +151,7 @@ def _open_creating(call: Call, dirfd: int, path: bytes, flags: int, mode: int, c
             raise SysError(Kind.EISDIR)
         try:
             if not (flags & os.O_EXCL):
-                found = namespace.walk(fs, where, parent.name, follow)
+                found = namespace.walk(fs, where, parent.name, follow, rules)
                 if isinstance(found, Location) and found.node.is_dir:
                     raise SysError(Kind.EISDIR)
                 return open_found(call, found, flags & ~os.O_CREAT, cloexec)
@@ -162,14 +181,21 @@ def check_writable(location: Location) -> None:
         raise SysError(Kind.EROFS)
 
 
-@linux.answer(2, "open", _EPERM_FIFO)
+def _by_path(arg: int) -> When:
+    """ADDFD hands over no ``O_PATH`` descriptor: the kernel has to open those, from a name that we give it."""
+    return When(arg, (os.O_PATH,), Plane.STEER, mask=os.O_PATH)
+
+
+@linux.answer(2, "open", _EPERM_FIFO, when=[_by_path(1)])
 def open_(call: Call):
-    return open_file(call, AT_FDCWD, call.path(0), call.int(1), call.args[2])
+    flags = check_flags(call.int(1))
+    return open_file(call, AT_FDCWD, call.path(0), flags, call.args[2])
 
 
-@linux.answer(257, "openat", _EPERM_FIFO)
+@linux.answer(257, "openat", _EPERM_FIFO, when=[_by_path(2)])
 def openat(call: Call):
-    return open_file(call, call.int(0), call.path(1), call.int(2), call.args[3])
+    flags = check_flags(call.int(2))
+    return open_file(call, call.int(0), call.path(1), flags, call.args[3])
 
 
 @linux.answer(85, "creat")
@@ -181,9 +207,10 @@ _OPENAT2_FLAGS = 0o37777703 | 0o20000000
 _RESOLVE_KNOWN = 0x3F
 
 
-@linux.answer(
-    437, "openat2", "RESOLVE_BENEATH and RESOLVE_IN_ROOT are EINVAL; NO_XDEV and CACHED are EAGAIN", Support.PARTIAL
-)
+_PATH_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@linux.steer(437, "openat2", "RESOLVE_CACHED is EAGAIN; a named pipe whose other end is missing is ENOSYS", Support.PARTIAL)
 def openat2(call: Call):
     size = call.args[3]
     if size < 24:
@@ -196,22 +223,23 @@ def openat2(call: Call):
     flags, mode, resolve = (int.from_bytes(how[i : i + 8], "little") for i in (0, 8, 16))
     if resolve & ~_RESOLVE_KNOWN or flags & ~_OPENAT2_FLAGS or mode & ~0o7777:
         raise SysError(Kind.EINVAL)
-    if mode and not flags & (os.O_CREAT | 0o20000000):
+    if (mode and not flags & (os.O_CREAT | _O_TMPFILE)) or (flags & os.O_PATH and flags & ~_PATH_FLAGS):
         raise SysError(Kind.EINVAL)
-    if resolve & (kernel.RESOLVE_BENEATH | kernel.RESOLVE_IN_ROOT):
+    beneath, in_root = resolve & kernel.RESOLVE_BENEATH, resolve & kernel.RESOLVE_IN_ROOT
+    if beneath and in_root:
         raise SysError(Kind.EINVAL)
-    if resolve & (kernel.RESOLVE_NO_XDEV | kernel.RESOLVE_CACHED):
+    flags = check_flags(flags)
+    if resolve & kernel.RESOLVE_CACHED:
         raise SysError(Kind.EAGAIN)
     path = call.path(1)
-    if resolve & kernel.RESOLVE_NO_SYMLINKS:
-        fs = call.process.fs
-        start = fs.cwd if path[:1] == b"/" else call.start(call.int(0))
-        if path.endswith(b"/"):
-            call.sandbox.namespace.walk(fs, start, path, links_max=0)
-        else:
-            call.sandbox.namespace.parent(fs, start, path, links_max=0)
-        flags |= os.O_NOFOLLOW
-    return open_file(call, call.int(0), path, flags, mode)
+    rules = Rules(
+        beneath=() if beneath else None,
+        scoped=bool(beneath or in_root),
+        no_xdev=bool(resolve & kernel.RESOLVE_NO_XDEV),
+        no_magic=bool(resolve & kernel.RESOLVE_NO_MAGICLINKS),
+        no_symlinks=bool(resolve & kernel.RESOLVE_NO_SYMLINKS),
+    )
+    return open_file(call, call.int(0), path, flags, mode, rules if resolve else None, bool(in_root))
 
 
 # -- status -----------------------------------------------------------------------------------------

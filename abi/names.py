@@ -6,7 +6,7 @@ import os
 
 from abi.dispatch import AT_FDCWD, OK, Call, Return, Support
 from abi.errors import Kind, SysError
-from abi.files import AT_EMPTY_PATH, check_writable, descriptor_location
+from abi.files import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, check_writable, descriptor_location, find_or_self
 from abi.linux import linux
 from vfs.namespace import OpenFile, Parent
 
@@ -112,10 +112,7 @@ def _link(call: Call, olddir: int, old: bytes, newdir: int, new: bytes, flags: i
     if flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH):
         raise SysError(Kind.EINVAL)
     follow = bool(flags & AT_SYMLINK_FOLLOW) or old.endswith(b"/")
-    if not old and flags & AT_EMPTY_PATH:
-        found, follow = descriptor_location(call, olddir), True
-    else:
-        found = call.find(olddir, old, follow)
+    found = find_or_self(call, olddir, old, flags & AT_EMPTY_PATH | (0 if follow else AT_SYMLINK_NOFOLLOW))
     target = _new(call, newdir, new)
     where = target.location
     if isinstance(found, OpenFile):

@@ -14,6 +14,7 @@ from fakes import AT_FDCWD, BAD, Guest, Out, Twin
 
 from abi.dispatch import InstallFile, Later
 from vfs.hostfs import HostFs
+from vfs.madeup import MadeUpFs, MadeUpNode
 
 NOFOLLOW, EACCESS, EMPTY = 0x100, 0x200, 0x1000
 TMPFILE = 0o20000000
@@ -249,9 +250,47 @@ def test_openat2_judges_its_arguments_as_the_kernel_does(compare, args):
     assert compare([("openat2", AT_FDCWD, b"file", *args)]) == []
 
 
-@pytest.mark.parametrize("resolve, number", [(8, errno.EINVAL), (16, errno.EINVAL), (1, errno.EAGAIN), (32, errno.EAGAIN)])
-def test_openat2_says_no_to_what_it_cannot_promise(call, resolve, number):
-    assert call("openat2", AT_FDCWD, b"file", how(resolve=resolve), 24) == -number
+RESOLVES = {"NO_XDEV": 1, "NO_MAGICLINKS": 2, "NO_SYMLINKS": 4, "BENEATH": 8, "IN_ROOT": 16}
+
+
+@pytest.mark.parametrize("resolve", RESOLVES.values(), ids=RESOLVES)
+def test_openat2_restricts_the_walk_as_the_kernel_does(compare, resolve):
+    ways = ["/nowhere-int80", "/dir/..", "../work/file", "dir/../..", "dir/../file", "todir/../file", "/", "/..", "absolute", "outward", "inner/x"]
+    calls = [("symlink", b"/nowhere-int80", b"absolute"), ("symlink", b"../../x", b"outward"), ("symlink", b"..", b"inner")]
+    calls += [("openat2", AT_FDCWD, path, how(resolve=resolve), 24) for path in (*SHORT, *map(str.encode, ways))]
+    calls += [("openat2", AT_FDCWD, path, how(CREAT | WO, 0o600, resolve), 24) for path in (b"made", b"../made", b"dangling")]
+    if resolve == RESOLVES["NO_XDEV"]:  # where the kernel's root is mounted from is the host's affair
+        calls = [one for one in calls if one[2] != b"absolute"]
+    if resolve != RESOLVES["IN_ROOT"]:
+        calls = [one for one in calls if one[0] != "openat2" or not one[2].startswith(b"/") or resolve == RESOLVES["BENEATH"]]
+    assert compare(calls) == []
+
+
+def test_openat2_does_not_jump_where_it_must_not(call):
+    for resolve, number in ((2, errno.ELOOP), (4, errno.ELOOP), (8, errno.EXDEV), (16, errno.EXDEV)):
+        call.namespace.mount(Jump(call.namespace), (b"jump",))
+        assert call("openat2", AT_FDCWD, b"jump/link", how(resolve=resolve), 24) == -number
+    assert call("openat2", AT_FDCWD, b"jump/link", how(resolve=1), 24) == -errno.EXDEV
+
+
+def test_openat2_promises_nothing_of_its_cache(call):
+    assert call("openat2", AT_FDCWD, b"file", how(resolve=32), 24) == -errno.EAGAIN
+
+
+class Jump(MadeUpFs):
+    """A file system with one magic link, to the root."""
+
+    tag = b"int80-jump:"
+
+    def __init__(self, namespace) -> None:
+        super().__init__()
+        self._namespace = namespace
+
+    def lookup(self, parent, name):
+        return MadeUpNode((name,), 0o120777)
+
+    def follow(self, node):
+        return self._namespace.root
 
 
 # -- stat -------------------------------------------------------------------------------------------

@@ -353,9 +353,17 @@ def test_a_descriptor_from_outside_has_no_place(call, tmp_path):
     assert isinstance(found, OpenFile)
 
 
-def test_a_removed_file_has_no_place(call):
-    target = OpenFile(os.open(call.root / "a/file", os.O_RDONLY))
+def test_a_removed_file_can_still_be_changed(call):
+    fd = call.open(b"/a/file")
     os.unlink(call.root / "a/file")
+    assert call("fchmod", fd, 0o600) == 0
+    assert call("fsetxattr", fd, b"user.x", bytearray(b"1"), 1, 0) == 0
+    assert os.fstat(call.files.get(fd)).st_mode & 0o777 == 0o600
+
+
+def test_a_removed_file_from_outside_has_no_place(call, tmp_path):
+    target = OpenFile(os.open(tmp_path / "secret", os.O_RDONLY))
+    os.unlink(tmp_path / "secret")
     assert call.namespace.reach(target) is target
 
 

@@ -7,8 +7,10 @@ kernel's hint to wake the supervisor on the caller's own processor (SYNC_WAKE_UP
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import select
 import signal
@@ -36,6 +38,7 @@ from tracer.notify import Listener
 from tracer.ptrace import ARGUMENTS, EFLAGS, ORIG_RAX, RAX, RDI, RIP, RSP, U64
 from tracer.seccomp import TRACE_GATE
 from vfs import kernel
+from vfs.namespace import OpenFile
 
 _STOP_SIGNALS = frozenset((signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
 _FORWARDED = frozenset(
@@ -50,7 +53,11 @@ _EXEC_ERRORS = frozenset(
 _RESERVE = 3  # descriptors kept back
 _SI_KERNEL, _SI_TKILL = 0x80, -6
 _USER_CS = 0x33  # 64-bit code
-_EXIT_GROUP = 231
+_EXIT_GROUP, _OPENAT = 231, 257
+_AT_FDCWD = -100
+_BELOW_STACK = 128  # the red zone of the x86-64 ABI
+_REOPEN_FLAGS = os.O_ACCMODE | os.O_APPEND | os.O_NONBLOCK | os.O_DIRECTORY | os.O_DIRECT | os.O_NOATIME | os.O_SYNC | os.O_DSYNC
+_OPEN_ERRORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR))
 _ERESTARTSYS, _ERESTARTNOINTR = -512 & U64, -513 & U64
 _RESTARTS = frozenset(-number & U64 for number in (512, 513, 514, 516))  # ERESTART*, never seen by a program
 _SKIPPED = U64  # orig_rax of a call that is not to be made
@@ -509,12 +516,42 @@ class Supervisor:
                 self._skip(task, registers, value)
             case Fail(error=failure):
                 self._skip(task, registers, -process.abi.error_number(failure.kind))
-            case InstallFile(fd=fd):  # a guest's own filter sent an answered call here
-                os.close(fd)
-                self._skip(task, registers, -_ENOSYS)
+            case InstallFile(fd=fd, cloexec=cloexec, path=path):
+                self._steer_open(task, registers, OpenFile(fd), cloexec, path)
             case _:
                 self._skip(task, registers, -_ENOSYS)
         self.resume(task)
+
+    def _steer_open(self, task: TracedTask, registers, file: OpenFile, cloexec: bool, o_path: bool) -> None:
+        """Have the kernel open a file for the task, by the name the supervisor's own descriptor of it has in /proc.
+
+        Another thread may change that name under the kernel's eyes, so what was opened is looked at before the task goes on.
+        """
+        name = self.programs.path(file.fd, b"") + b"\0"
+        address = (registers[RSP] - _BELOW_STACK - len(name)) & -16
+        try:
+            task.memory.write(address, name)
+        except SysError:
+            self._skip(task, registers, -errno.EFAULT)
+            return
+
+        def check(value: int) -> int:
+            if value >= 0:
+                with contextlib.suppress(SysError, OSError):
+                    opened = OpenFile(task.files.get(value))
+                    if os.path.samestat(os.fstat(opened.fd), os.fstat(file.fd)):
+                        return value
+            elif -value in _OPEN_ERRORS:
+                return value
+            self._end_for_change(task, "name under open")
+            return value
+
+        task.restore = (list(registers), check)
+        flags = os.O_PATH if o_path else fcntl.fcntl(file.fd, fcntl.F_GETFL) & _REOPEN_FLAGS | os.O_NOCTTY
+        registers[ORIG_RAX] = _OPENAT
+        for index, value in zip(ARGUMENTS, (_AT_FDCWD, address, flags | (os.O_CLOEXEC if cloexec else 0), 0), strict=False):
+            registers[index] = value & U64
+        ptrace.setregs(task.tid, registers)
 
     @staticmethod
     def _skip(task: TracedTask, registers, value: int) -> None:
@@ -628,7 +665,10 @@ class Supervisor:
 
     def _end_for_exec(self, task: TracedTask) -> None:
         """The path given to the kernel was changed under it, which only an attack does."""
-        self._report(f"process {self.tree.guest(task.process.pid)} changed the program under exec; the sandbox ends")
+        self._end_for_change(task, "program under exec")
+
+    def _end_for_change(self, task: TracedTask, what: str) -> None:
+        self._report(f"process {self.tree.guest(task.process.pid)} changed the {what}; the sandbox ends")
         for pid in (self.tree.init_pid, task.process.pid):
             os.kill(pid, signal.SIGKILL)
 

@@ -88,6 +88,10 @@ class FileSystem:
         """As `adopt`, with the names that lead there now, which may be others; None when none do."""
         return self.adopt(fd, names), names
 
+    def place_unlinked(self, fd: int, host_path: bytes) -> tuple[Node, tuple[bytes, ...]] | None:
+        """As `place`, for a file without a name, by the host path it had; None when it is not of this tree."""
+        return None
+
     def shown(self, status: os.stat_result, fd: int):
         """The status the guest sees of an open host file, where it is not the host's; else None."""
         return None

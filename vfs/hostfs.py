@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from vfs import kernel
 from vfs.filesystem import DIRENT64, FileSystem, Node
-from vfs.kernel import error, self_path
+from vfs.kernel import error, host_path, self_path
 from vfs.owners import FILE as OWNERS_FILE
 from vfs.owners import KEPT, Beside, Kept, kept
 
@@ -39,6 +39,8 @@ _SAFE_DEVICES = {
     os.makedev(1, 3): b"/dev/null", os.makedev(1, 5): b"/dev/zero", os.makedev(1, 7): b"/dev/full",
     os.makedev(1, 8): b"/dev/random", os.makedev(1, 9): b"/dev/urandom",
 }  # fmt: skip
+
+_AT_ONCE = 15  # names, of 255 bytes at most, that surely fit into one path
 
 _FOREIGN = b"user.int80."  # before the name of an attribute that only the guest's kernel speaks of
 
@@ -65,6 +67,17 @@ def without(data: bytes, unwanted) -> bytes:
             result += record
         position += length
     return bytes(result)
+
+
+def names_beneath(prefix: bytes, host_path: bytes) -> tuple[bytes, ...]:
+    """The names from `prefix` to a host path.  ENOENT where it does not lie below, or is of something removed."""
+    if host_path == prefix:
+        return ()
+    if prefix != b"/":
+        prefix += b"/"
+    if not host_path.startswith(prefix) or (host_path.endswith(b" (deleted)") and not os.path.lexists(host_path)):
+        raise error(errno.ENOENT)
+    return tuple(host_path[len(prefix) :].split(b"/"))
 
 
 class KeptStat:
@@ -140,25 +153,35 @@ class HostFs(FileSystem):
 
     def walk(self, start: HostNode, names: Sequence[bytes]) -> HostNode | None:
         try:
+            if len(names) > _AT_ONCE:
+                return self._walk_far(start, names)
             return HostNode(kernel.openat2(start.fd, b"/".join(names), _WALK))
         except OSError as problem:
             if problem.errno == errno.ELOOP:
                 return None
             raise
 
+    @staticmethod
+    def _walk_far(start: HostNode, names: Sequence[bytes]) -> HostNode:
+        """A walk that may be longer than one path can be."""
+        node = start
+        for position in range(0, len(names), _AT_ONCE):
+            node = HostNode(kernel.openat2(node.fd, b"/".join(names[position : position + _AT_ONCE]), _WALK))
+        return node
+
     def path_of(self, node: HostNode) -> tuple[bytes, ...]:
-        return self.components(os.readlink(self_path(node.fd)))
+        return self.components(host_path(node.fd))
 
     def components(self, host_path: bytes) -> tuple[bytes, ...]:
         root = os.readlink(self_path(self.root.fd))  # asked each time: the tree itself may be moved
-        prefix = root if root == b"/" else root + b"/"
-        if host_path == root:
-            return ()
-        if not host_path.startswith(prefix):
-            raise error(errno.ENOENT)
-        if host_path.endswith(b" (deleted)") and not os.path.lexists(host_path):
-            raise error(errno.ENOENT)
-        return tuple(host_path[len(prefix) :].split(b"/"))
+        return names_beneath(root, host_path)
+
+    def place_unlinked(self, fd: int, host_path: bytes) -> tuple[HostNode, tuple[bytes, ...]] | None:
+        try:
+            names = names_beneath(os.readlink(self_path(self.root.fd)), host_path)
+        except OSError:
+            return None
+        return HostNode(os.dup(fd)), names
 
     def adopt(self, fd: int, names: tuple[bytes, ...]) -> HostNode:
         return HostNode(os.dup(fd))
@@ -244,7 +267,7 @@ class HostFs(FileSystem):
         except OSError:
             pass  # openat2 knows why, and sees no symlinks
         # O_NONBLOCK lest a FIFO that has come meanwhile hold the supervisor; other files open the same.
-        extra = flags & _OPEN_FLAGS | os.O_CLOEXEC | os.O_NOCTTY | os.O_NOFOLLOW | os.O_NONBLOCK
+        extra = flags & _OPEN_FLAGS | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
         try:
             fd = kernel.openat2(at, path, kernel.how(extra, 0, _BENEATH))
         except OSError as problem:
@@ -271,7 +294,12 @@ class HostFs(FileSystem):
 
     def tmpfile(self, node: HostNode, flags: int, mode: int) -> int:
         """open(2) with O_TMPFILE in directory `node`."""
-        return os.open(self_path(node.fd), flags & _OPEN_FLAGS | os.O_CLOEXEC, mode & 0o1777)
+        keep = flags & (_OPEN_FLAGS | os.O_EXCL) & ~os.O_NOFOLLOW
+        real = mode & 0o0777 | _rights(stat.S_IFREG)
+        fd = os.open(self_path(node.fd), keep | os.O_CLOEXEC, real)
+        if real != mode & 0o7777:
+            HostFs.chmod(self, HostNode(os.open(self_path(fd), os.O_PATH | os.O_CLOEXEC)), mode)
+        return fd
 
     # -- changing -----------------------------------------------------------------------------
 
@@ -420,8 +448,10 @@ class HostFs(FileSystem):
         """The name under which the host keeps a guest's attribute."""
         if name.startswith((b"trusted.", b"security.")):
             return _FOREIGN + name
-        if not name.startswith(b"user.") or name == KEPT or name.startswith(_FOREIGN):
+        if name.startswith(b"system.") or name == KEPT or name.startswith(_FOREIGN):
             raise error(absent)
+        if not name.startswith(b"user."):
+            raise error(errno.EOPNOTSUPP)
         return name
 
     def watch(self, node: HostNode, inotify: int, mask: int) -> int:

@@ -140,6 +140,43 @@ def kcmp(pid1: int, pid2: int, kind: int) -> int:
     return raw(312, pid1, pid2, kind, 0, 0)
 
 
+def host_path(fd: int) -> bytes:
+    """Where a descriptor's file is, as /proc tells it; longer than PATH_MAX if need be."""
+    try:
+        return os.readlink(self_path(fd))
+    except OSError as problem:
+        if problem.errno != errno.ENAMETOOLONG:
+            raise
+    names = []
+    here = os.dup(fd)
+    try:
+        while True:
+            above = os.open("..", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=here)
+            names.append(_name_in(above, os.fstat(here)))
+            os.close(here)
+            here = above
+            try:
+                return b"/".join((os.readlink(self_path(here)), *reversed(names)))
+            except OSError as problem:
+                if problem.errno != errno.ENAMETOOLONG:
+                    raise
+    finally:
+        os.close(here)
+
+
+def _name_in(directory: int, status: os.stat_result) -> bytes:
+    """The name of a subdirectory.  ENOENT when it has none any more."""
+    fd = os.open(self_path(directory), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                if entry.inode() == status.st_ino:
+                    return os.fsencode(entry.name)
+    finally:
+        os.close(fd)
+    raise error(errno.ENOENT)
+
+
 def self_path(fd: int) -> bytes:
     """A name through which this process can open `fd`'s file anew, with other flags."""
     return b"/proc/self/fd/%d" % fd

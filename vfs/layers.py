@@ -25,9 +25,9 @@ from collections.abc import Iterable, Sequence
 
 from vfs import kernel
 from vfs.filesystem import DIRENT64, made_up_entries
-from vfs.hostfs import HostFs, HostNode, KeptStat, kept_status
+from vfs.hostfs import HostFs, HostNode, KeptStat, kept_status, names_beneath
 from vfs.journal import Inode, Journal
-from vfs.kernel import error, self_path
+from vfs.kernel import error, host_path, self_path
 from vfs.owners import KEPT, Beside
 
 OVERLAYFS_SUPER_MAGIC = 0x794C7630
@@ -363,26 +363,15 @@ class LayerFs(HostFs):
 
     def _names_now(self, node: LayerNode) -> Names:
         if node.layer is self._upper:
-            return self._beneath(self._prefixes[0], os.readlink(self_path(node.fd)))
+            return names_beneath(self._prefixes[0], host_path(node.fd))
         copy = self._copies.get((node.status.st_dev, node.status.st_ino))
         if copy is not None:
             return copy.path()
-        names = self.components(os.readlink(self_path(node.fd)))
+        names = self.components(host_path(node.fd))
         dirs, bottom = self._state(names)
         if not dirs and not bottom:
             raise error(errno.ENOENT)
         return names
-
-    @staticmethod
-    def _beneath(prefix: bytes, host_path: bytes) -> Names:
-        """The names from `prefix` to `host_path`.  ENOENT where it does not lie below, or is removed."""
-        if host_path == prefix:
-            return ()
-        if prefix != b"/":
-            prefix += b"/"
-        if not host_path.startswith(prefix) or (host_path.endswith(b" (deleted)") and not os.path.lexists(host_path)):
-            raise error(errno.ENOENT)
-        return tuple(host_path[len(prefix) :].split(b"/"))
 
     def path_of(self, node: LayerNode) -> Names:
         if node.stamp != self.stamp:
@@ -394,7 +383,7 @@ class LayerFs(HostFs):
     def components(self, host_path: bytes) -> Names:
         for prefix in self._prefixes:
             try:
-                names = self._beneath(prefix, host_path)
+                names = names_beneath(prefix, host_path)
             except FileNotFoundError:
                 continue
             if prefix is not self._prefixes[0] and host_path.startswith(self._store + b"/"):
@@ -416,6 +405,13 @@ class LayerFs(HostFs):
             return None
         same = inode in ((node.status.st_dev, node.status.st_ino), self._origins.get(node.status.st_ino))
         return (node, names) if same or copy is not None else None
+
+    def place_unlinked(self, fd: int, host_path: bytes) -> tuple[LayerNode, Names] | None:
+        try:
+            names = names_beneath(self._prefixes[0], host_path)
+        except OSError:
+            return None
+        return LayerNode(self, os.dup(fd), self._upper, names, (), False), names
 
     # -- asking -------------------------------------------------------------------------------
 

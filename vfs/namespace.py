@@ -14,7 +14,7 @@ import os
 import stat
 
 from vfs.filesystem import FileSystem, Node
-from vfs.kernel import error, self_path
+from vfs.kernel import error, host_path
 
 PATH_MAX = 4096
 NAME_MAX = 255
@@ -94,9 +94,37 @@ class OpenFile:
         os.close(self.fd)
 
 
+_DELETED = b" (deleted)"
+
+
 def is_removed_directory(fd: int) -> bool:
     """Whether a host descriptor is of a directory that has been removed."""
-    return stat.S_ISDIR(os.fstat(fd).st_mode) and os.readlink(self_path(fd)).endswith(b" (deleted)")
+    return stat.S_ISDIR(os.fstat(fd).st_mode) and host_path(fd).endswith(_DELETED)
+
+
+class Rules:
+    """How openat2(2) restricts one walk; `beneath` is the directory that must not be left."""
+
+    __slots__ = ("beneath", "no_magic", "no_symlinks", "no_xdev", "scoped")
+
+    def __init__(self, beneath: Path | None = None, scoped: bool = False, no_xdev: bool = False, no_magic: bool = False, no_symlinks: bool = False) -> None:
+        self.beneath = beneath
+        self.scoped = scoped  # beneath or in a root of its own: no magic link may lead out
+        self.no_xdev = no_xdev
+        self.no_magic = no_magic
+        self.no_symlinks = no_symlinks
+
+    def check_step(self, here: Location, there: Location) -> None:
+        """EXDEV where a step goes to another mount and must not."""
+        if self.no_xdev and here.mount is not there.mount:
+            raise error(errno.EXDEV)
+
+    def check_link(self, magic: bool, target: bytes | None) -> None:
+        """ELOOP or EXDEV where a symlink must not be followed."""
+        if self.no_symlinks or (magic and self.no_magic):
+            raise error(errno.ELOOP)
+        if (magic and self.scoped) or (self.beneath is not None and target is not None and target[:1] == b"/"):
+            raise error(errno.EXDEV)
 
 
 class FsContext:
@@ -162,11 +190,10 @@ class Namespace:
             raise error(errno.ENOENT)  # renamed away between two steps
         return Location(mount, node, path)
 
-    def walk(self, context: FsContext, start: Location, path: bytes, follow: bool = True, links_max: int = _LINKS_MAX):
+    def walk(self, context: FsContext, start: Location, path: bytes, follow: bool = True, rules: Rules | None = None):
         """Resolve `path` from `start`; a `Location`, or an `OpenFile` behind a magic link.
 
-        `follow` is about a symlink in the last place; `links_max` 0 makes any symlink ELOOP.
-        ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG, EACCES.
+        `follow` is about a symlink in the last place.  ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG, EACCES; EXDEV by `rules`.
         path_resolution(7).
         """
         if not path:
@@ -175,24 +202,35 @@ class Namespace:
             raise error(errno.ENAMETOOLONG)
         here = context.root if path[0] == 47 else start
         names, directory, run = _steps(path)
-        if run is not None:
+        if rules is not None:
+            rules.check_step(start, here)
+            if rules.beneath is not None and path[0] == 47:
+                raise error(errno.EXDEV)
+        elif run is not None:
             # Nearly every path is plain names on one mount, with no symlink: one step, then.
             first = here.path + run[:1]
             if here.path not in self._above or (first not in self.mounts and first not in self._above):
                 node = here.mount.fs.walk(here.node, run)
                 if node is not None and not (follow and node.is_symlink):
                     return Location(here.mount, node, here.path + run)
-        found = self._walk(context, here, list(names), follow or directory, directory, links_max)
+        found = self._walk(context, here, list(names), follow or directory, directory, rules)
         if isinstance(found, Location) and (found is here or not names or found.path == found.mount.path):
             found.node.refresh()  # it is kept from call to call
         return found
 
-    def _walk(self, context: FsContext, here: Location, names: list[bytes], follow: bool, directory: bool, links_max=_LINKS_MAX):
+    def _walk(
+        self, context: FsContext, here: Location, names: list[bytes], follow: bool, directory: bool, rules: Rules | None = None
+    ):  # fmt: skip
         links = 0
         while names:
             name = names.pop()
             if name == b"..":
-                here = self._up(context, here)
+                above = self._up(context, here)
+                if rules is not None:
+                    if rules.beneath is not None and here.current_path() == rules.beneath:
+                        raise error(errno.EXDEV)
+                    rules.check_step(here, above)
+                here = above
                 continue
             base = here
             run = [name]
@@ -202,6 +240,8 @@ class Namespace:
                 mount = self.mounts.get(path)
                 if mount is not None:
                     self._check_directory(here.node)
+                    if rules is not None and rules.no_xdev:
+                        raise error(errno.EXDEV)
                     here = Location(mount, mount.fs.root, path)
                     continue
                 whole = path not in self._above
@@ -218,10 +258,14 @@ class Namespace:
             here = Location(base.mount, node, path)
             if (names or follow) and node.is_symlink:
                 links += 1
-                if links > links_max:
+                if links > _LINKS_MAX:
+                    raise error(errno.ELOOP)
+                if rules is not None and rules.no_symlinks:
                     raise error(errno.ELOOP)
                 jump = base.mount.fs.follow(node)
                 if jump is not None:
+                    if rules is not None:
+                        rules.check_link(True, None)
                     if isinstance(jump, OpenFile):
                         jump = self.reach(jump)
                     if isinstance(jump, OpenFile):
@@ -233,10 +277,14 @@ class Namespace:
                 target = base.mount.fs.readlink(node)
                 if not target:
                     raise error(errno.ENOENT)
+                if rules is not None:
+                    rules.check_link(False, target)
                 steps = [step for step in target.split(b"/") if step and step != b"."]
                 if not names:
                     directory = directory or target.endswith((b"/", b"/.")) or target == b"."
                 if target[0] == 47:
+                    if rules is not None:
+                        rules.check_step(base, context.root)
                     here = context.root
                 else:
                     steps = run[:-1] + steps
@@ -268,8 +316,7 @@ class Namespace:
 
     def reach(self, target: OpenFile):
         """The location of an open descriptor that lies in the sandbox's tree, else itself."""
-        host_path = os.readlink(b"/proc/self/fd/%d" % target.fd)
-        location = self.locate(target.fd, host_path)
+        location = self.locate(target.fd, host_path(target.fd))
         return target if location is None else location
 
     def locate(self, fd: int, host_path: bytes) -> Location | None:
@@ -288,10 +335,24 @@ class Namespace:
             if (best is None or rank > best[:2]) and self.mount_of(mount.path + names) is mount:
                 best = (*rank, mount, names)
         if best is None:
-            return None
+            return self._locate_unlinked(fd, host_path)
         mount, names = best[2:]
         placed = mount.fs.place(fd, names)
         return None if placed is None else Location(mount, placed[0], mount.path + placed[1])
+
+    def _locate_unlinked(self, fd: int, host_path: bytes) -> Location | None:
+        """A file of the tree that has no name any more, by the one it had: it can still be changed."""
+        path = host_path.removesuffix(_DELETED)
+        if path == host_path or path.startswith(b"/memfd:"):
+            return None
+        status = os.fstat(fd)
+        if status.st_nlink or not stat.S_ISREG(status.st_mode):
+            return None
+        for mount in self.mounts.values():
+            found = mount.fs.place_unlinked(fd, path)
+            if found is not None:
+                return Location(mount, found[0], mount.path + found[1])
+        return None
 
     def shown(self, status: os.stat_result, fd: int):
         """The status a guest sees of an open host file, where a file system of ours changes it; else None."""
@@ -301,11 +362,11 @@ class Namespace:
                 return found
         return None
 
-    def parent(self, context: FsContext, start: Location, path: bytes, links_max: int = _LINKS_MAX) -> Parent:
+    def parent(self, context: FsContext, start: Location, path: bytes, rules: Rules | None = None) -> Parent:
         """The directory of the last name of `path`, for the calls that make, remove or rename it.
 
         The name is empty for the root, and may be ``.`` or ``..``; each call has an errno of its own
-        for those.  `links_max` 0 makes any symlink on the way ELOOP.
+        for those.
         """
         if not path:
             raise error(errno.ENOENT)
@@ -314,7 +375,11 @@ class Namespace:
         stripped = path.rstrip(b"/")
         head, _, name = stripped.rpartition(b"/")
         here = context.root if path[0] == 47 else start
-        directory = self._walk(context, here, list(_steps(head)[0]), True, True, links_max)
+        if rules is not None:
+            rules.check_step(start, here)
+            if rules.beneath is not None and path[0] == 47:
+                raise error(errno.EXDEV)
+        directory = self._walk(context, here, list(_steps(head)[0]), True, True, rules)
         return Parent(directory, name, len(stripped) < len(path))
 
     def plain_run(self, context: FsContext, start: Location, path: bytes):

@@ -206,6 +206,20 @@ class ProcFs(TableFs):
         super().__init__()
         self.view = view
 
+    # -- making: no name comes to be here, whoever asks ----------------------------------------
+
+    def create(self, parent: MadeUpNode, name: bytes, flags: int, mode: int) -> int:
+        raise error(errno.ENOENT)
+
+    def mkdir(self, parent: MadeUpNode, name: bytes, mode: int) -> None:
+        raise error(errno.ENOENT)
+
+    def mknod(self, parent: MadeUpNode, name: bytes, mode: int, device: int) -> None:
+        raise error(errno.ENOENT)
+
+    def symlink(self, parent: MadeUpNode, name: bytes, target: bytes) -> None:
+        raise error(errno.ENOENT)
+
     # -- names --------------------------------------------------------------------------------
 
     def mode_of(self, names: tuple[bytes, ...]) -> int | None:

@@ -269,7 +269,7 @@ def dispatch(entry: Entry | None, call: Call) -> DispatchResult:
     try:
         return entry.handler(call)
     except SysError as failure:
-        return Fail(failure)
+        return Fail(failure.with_traceback(None))  # whose frames hold files open
     except OSError as failure:
         return Fail(SysError.of_errno(failure.errno))
     except Exception as bug:

@@ -210,7 +210,7 @@ _RESOLVE_KNOWN = 0x3F
 _PATH_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@linux.steer(437, "openat2", "RESOLVE_CACHED is EAGAIN; a named pipe whose other end is missing is ENOSYS", Support.PARTIAL)
+@linux.answer(437, "openat2", "RESOLVE_CACHED is EAGAIN; O_PATH of what is there is ENOSYS", Support.PARTIAL)
 def openat2(call: Call):
     size = call.args[3]
     if size < 24:
@@ -239,7 +239,11 @@ def openat2(call: Call):
         no_magic=bool(resolve & kernel.RESOLVE_NO_MAGICLINKS),
         no_symlinks=bool(resolve & kernel.RESOLVE_NO_SYMLINKS),
     )
-    return open_file(call, call.int(0), path, flags, mode, rules if resolve else None, bool(in_root))
+    result = open_file(call, call.int(0), path, flags, mode, rules if resolve else None, bool(in_root))
+    if flags & os.O_PATH:
+        os.close(result.fd)
+        raise SysError(Kind.ENOSYS)  # callers know openat(2)
+    return result
 
 
 # -- status -----------------------------------------------------------------------------------------
@@ -523,6 +527,8 @@ def utimensat(call: Call):
     if not call.args[1]:
         if call.int(0) == AT_FDCWD:
             raise SysError(Kind.EFAULT)
+        if flags:
+            raise SysError(Kind.EINVAL)
         return _utimens(call, descriptor_location(call, call.int(0)), times)
     return _utimens(call, find_or_self(call, call.int(0), call.path(1), flags), times)
 

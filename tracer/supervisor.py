@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import os
 import select
 import signal
@@ -56,7 +55,6 @@ _USER_CS = 0x33  # 64-bit code
 _EXIT_GROUP, _OPENAT = 231, 257
 _AT_FDCWD = -100
 _BELOW_STACK = 128  # the red zone of the x86-64 ABI
-_REOPEN_FLAGS = os.O_ACCMODE | os.O_APPEND | os.O_NONBLOCK | os.O_DIRECTORY | os.O_DIRECT | os.O_NOATIME | os.O_SYNC | os.O_DSYNC
 _OPEN_ERRORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR))
 _ERESTARTSYS, _ERESTARTNOINTR = -512 & U64, -513 & U64
 _RESTARTS = frozenset(-number & U64 for number in (512, 513, 514, 516))  # ERESTART*, never seen by a program
@@ -517,15 +515,20 @@ class Supervisor:
             case Fail(error=failure):
                 self._skip(task, registers, -process.abi.error_number(failure.kind))
             case InstallFile(fd=fd, cloexec=cloexec, path=path):
-                self._steer_open(task, registers, OpenFile(fd), cloexec, path)
+                file = OpenFile(fd)
+                if path:
+                    self._steer_open(task, registers, file, cloexec)
+                else:  # a guest's own filter sent an answered call here
+                    self._skip(task, registers, -_ENOSYS)
             case _:
                 self._skip(task, registers, -_ENOSYS)
         self.resume(task)
 
-    def _steer_open(self, task: TracedTask, registers, file: OpenFile, cloexec: bool, o_path: bool) -> None:
-        """Have the kernel open a file for the task, by the name the supervisor's own descriptor of it has in /proc.
+    def _steer_open(self, task: TracedTask, registers, file: OpenFile, cloexec: bool) -> None:
+        """Have the kernel open an ``O_PATH`` descriptor for the task, by the name the supervisor's has in /proc.
 
-        Another thread may change that name under the kernel's eyes, so what was opened is looked at before the task goes on.
+        Another thread may change that name under the kernel's eyes: with these flags, which stand in registers, nothing
+        comes of that but a descriptor, and it is looked at before the task goes on.
         """
         name = self.programs.path(file.fd, b"") + b"\0"
         address = (registers[RSP] - _BELOW_STACK - len(name)) & -16
@@ -547,9 +550,9 @@ class Supervisor:
             return value
 
         task.restore = (list(registers), check)
-        flags = os.O_PATH if o_path else fcntl.fcntl(file.fd, fcntl.F_GETFL) & _REOPEN_FLAGS | os.O_NOCTTY
+        flags = os.O_PATH | (os.O_CLOEXEC if cloexec else 0)
         registers[ORIG_RAX] = _OPENAT
-        for index, value in zip(ARGUMENTS, (_AT_FDCWD, address, flags | (os.O_CLOEXEC if cloexec else 0), 0), strict=False):
+        for index, value in zip(ARGUMENTS, (_AT_FDCWD, address, flags, 0), strict=False):
             registers[index] = value & U64
         ptrace.setregs(task.tid, registers)
 

@@ -40,6 +40,7 @@ _SAFE_DEVICES = {
     os.makedev(1, 8): b"/dev/random", os.makedev(1, 9): b"/dev/urandom",
 }  # fmt: skip
 
+_IN_DONT_FOLLOW, _IN_EXCL_UNLINK = 0x02000000, 0x04000000  # the latter says nothing, but a mask must say something
 _AT_ONCE = 15  # names, of 255 bytes at most, that surely fit into one path
 
 _FOREIGN = b"user.int80."  # before the name of an attribute that only the guest's kernel speaks of
@@ -307,7 +308,8 @@ class HostFs(FileSystem):
         real = mode & 0o1777 | _rights(stat.S_IFDIR)
         os.mkdir(name, real, dir_fd=parent.fd)
         if real != mode:
-            self.chmod(self.lookup(parent, name), mode)
+            made = self.lookup(parent, name)
+            self.chmod(made, mode | made.mode & stat.S_ISGID)  # which its directory may have given it
 
     def mknod(self, parent: HostNode, name: bytes, mode: int, device: int) -> None:
         self._mknod_beneath(parent.fd, name, mode, device)
@@ -455,4 +457,4 @@ class HostFs(FileSystem):
         return name
 
     def watch(self, node: HostNode, inotify: int, mask: int) -> int:
-        return kernel.inotify_add_watch(inotify, self_path(node.fd), mask & ~0x02000000)
+        return kernel.inotify_add_watch(inotify, self_path(node.fd), mask & ~_IN_DONT_FOLLOW or _IN_EXCL_UNLINK)

@@ -41,6 +41,7 @@ _LIST = kernel.how(os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0, _PLAIN)
 _DT_DIR, _DT_LNK = 4, 10
 _FICLONE = 0x40049409
 _NOREPLACE, _EXCHANGE = 1, 2
+_NAME_MAX = 255
 _READ = 1 << 18  # bytes of a listing fetched at once
 _SNAPSHOTS = 256  # listings of merged directories kept for whoever is in the middle of one
 _SNAPSHOT_SHIFT = 24  # the bits of an offset that count the entries of a listing
@@ -322,23 +323,34 @@ class LayerFs(HostFs):
             return None
         layer, path, dirs, bottom = found
         if layer is not None:
-            return LayerNode(self, layer.open(path), layer, path, dirs, bottom)
-        at, rest = self._bottom_at(start, names)
-        try:
-            fd = kernel.openat2(at, rest, _FIND)
-        except OSError as problem:
-            if problem.errno == errno.ELOOP:
-                return None
-            raise self._truly(problem, start) from None
-        node = LayerNode(self, fd, None, path, dirs, bottom)
+            node = LayerNode(self, layer.open(path), layer, path, dirs, bottom)
+            if layer is self._upper:
+                return node
+        else:
+            at, rest = self._bottom_at(start, names)
+            try:
+                fd = kernel.openat2(at, rest, _FIND)
+            except OSError as problem:
+                self._check_laid_over(problem, start, names)
+                if problem.errno == errno.ELOOP:
+                    return None
+                raise
+            node = LayerNode(self, fd, None, path, dirs, bottom)
         if self._indexed and node.is_file and node.status.st_nlink > 1:
             self._take_shared(node)
         return node
 
-    @staticmethod
-    def _truly(problem: OSError, start: LayerNode) -> OSError:
-        """A directory laid over a file of the bottom layer has no entries there."""
-        return error(errno.ENOENT) if problem.errno == errno.ENOTDIR and start.is_dir and start.dirs else problem
+    def _check_laid_over(self, problem: OSError, start: LayerNode, names: Sequence[bytes]) -> None:
+        """ENOENT where a directory lies over a file or a symlink of the bottom layer: it has no entries there."""
+        if problem.errno not in (errno.ENOTDIR, errno.ELOOP) or not start.is_dir:
+            return
+        dirs, covered = start.dirs, start.names
+        for length in range(1, len(names)):
+            dirs = self._step(dirs, True, names[length - 1])[0]
+            if any(directory.layer is not None for directory in dirs):
+                covered = start.names + tuple(names[:length])
+        if not self._is_directory_below(covered):
+            raise error(errno.ENOENT) from None
 
     def lookup(self, parent: LayerNode, name: bytes) -> LayerNode:
         return self.walk(parent, (name,))
@@ -407,11 +419,16 @@ class LayerFs(HostFs):
         return (node, names) if same or copy is not None else None
 
     def place_unlinked(self, fd: int, host_path: bytes) -> tuple[LayerNode, Names] | None:
+        layer = self._upper
         try:
             names = names_beneath(self._prefixes[0], host_path)
         except OSError:
-            return None
-        return LayerNode(self, os.dup(fd), self._upper, names, (), False), names
+            try:
+                names_beneath(os.readlink(self_path(self._index.fd)), host_path)
+            except OSError:
+                return None
+            layer, names = self._index, ()  # any of the names of a shared copy
+        return LayerNode(self, os.dup(fd), layer, names, (), False), names
 
     # -- asking -------------------------------------------------------------------------------
 
@@ -465,7 +482,8 @@ class LayerFs(HostFs):
             try:
                 data = self._status_beneath(at, rest)
             except OSError as problem:
-                raise self._truly(problem, start) from None
+                self._check_laid_over(problem, start, names)
+                raise
             if data is None:
                 return None
         else:
@@ -508,10 +526,11 @@ class LayerFs(HostFs):
 
     def _has_bottom(self, node: LayerNode) -> bool:
         """Whether a directory is there in the bottom layer too."""
-        if node.layer is None:
-            return True
+        return node.layer is None or self._is_directory_below(node.names)
+
+    def _is_directory_below(self, names: Names) -> bool:
         try:
-            data = self._status_beneath(self._bottom, b"/".join(node.names) or b".")
+            data = self._status_beneath(self._bottom, b"/".join(names) or b".")
         except OSError:
             return False
         return data is not None and (data[24] | data[25] << 8) & 0o170000 == stat.S_IFDIR
@@ -580,6 +599,8 @@ class LayerFs(HostFs):
     # -- opening ------------------------------------------------------------------------------
 
     def open(self, node: LayerNode, flags: int) -> int:
+        if node.layer is self._index:
+            self._copy_up(node)  # else nobody could tell a name from the descriptor
         if flags & os.O_PATH:
             return super().open(node, flags)
         writes = flags & (os.O_ACCMODE | os.O_TRUNC)
@@ -603,7 +624,8 @@ class LayerFs(HostFs):
         try:
             return self._open_beneath(at, rest, flags)
         except OSError as problem:
-            raise self._truly(problem, start) from None
+            self._check_laid_over(problem, start, names)
+            raise
 
     def create(self, parent: LayerNode, name: bytes, flags: int, mode: int) -> int:
         directory = self._place_for(parent, name)
@@ -663,7 +685,8 @@ class LayerFs(HostFs):
         self._made(directory, name, child)
         self.stamp += 1
         if mode & 0o700 != 0o700:
-            self.chmod(self.lookup(parent, name), mode)
+            made = self.lookup(parent, name)
+            self.chmod(made, mode | made.mode & stat.S_ISGID)
 
     def mknod(self, parent: LayerNode, name: bytes, mode: int, device: int) -> None:
         directory = self._place_for(parent, name)
@@ -773,12 +796,25 @@ class LayerFs(HostFs):
         """Put a whiteout over a name of the layers below."""
         directory = self._ensure(names[:-1])
         self._note_base(names, below)
+        if len(WHITEOUT + names[-1]) > _NAME_MAX:
+            self._seal(names, directory)
+            return
         os.close(
             kernel.openat2(
                 self._upper.fd, self._path(directory, WHITEOUT + names[-1]), kernel.how(os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600, _PLAIN)
             )
         )
         directory.hidden.add(names[-1])
+
+    def _seal(self, names: Names, directory: Dir) -> None:
+        """Hide a name too long for a whiteout: everything beside it is copied, and the directory made opaque."""
+        here = self._open_node(names[:-1], *self._state(names[:-1]))
+        for name, _, _ in self._entries(here):
+            if name != names[-1]:
+                self._copy_up_whole(self.lookup(here, name))
+        self._make_opaque(self._upper.fd, b"/".join(names[:-1]))
+        directory.opaque = True
+        self.stamp += 1
 
     def _lost_name(self, node: LayerNode) -> None:
         """A file has one name less: keep count of those that lower layers see otherwise."""
@@ -812,15 +848,18 @@ class LayerFs(HostFs):
         source = self.lookup(old, oldname)
         target = self._maybe(new, name)
         self._check_rename(source, target, wants_directory, flags)
+        to = self.path_of(new) + (name,)
+        if source.is_dir and to[:-1][: len(source.names)] == source.names:
+            raise error(errno.EINVAL)
+        if target is not None and target.is_dir and source.names[:-1][: len(target.names)] == target.names:
+            raise error(errno.EINVAL if flags & _EXCHANGE else errno.ENOTEMPTY)
         if target is not None and self._same(source, target):
             return
-        to = self.path_of(new) + (name,)
-        if source.is_dir and to[: len(source.names)] == source.names:
-            raise error(errno.EINVAL)
-        if target is not None and target.is_dir and source.names[: len(target.names)] == target.names:
-            raise error(errno.EINVAL if flags & _EXCHANGE else errno.ENOTEMPTY)
-        if target is not None and target.is_dir and not flags & _EXCHANGE and self._entries(target):
-            raise error(errno.ENOTEMPTY)
+        if target is not None and not flags & _EXCHANGE:
+            if source.is_dir != target.is_dir:
+                raise error(errno.ENOTDIR if source.is_dir else errno.EISDIR)
+            if target.is_dir and self._entries(target):
+                raise error(errno.ENOTEMPTY)
         self._copy_up_whole(source)
         if flags & _EXCHANGE:
             self._exchange(source, target)
@@ -846,8 +885,6 @@ class LayerFs(HostFs):
             return
         if wants_directory and not source.is_dir:
             raise error(errno.ENOTDIR)
-        if target is not None and source.is_dir != target.is_dir:
-            raise error(errno.ENOTDIR if source.is_dir else errno.EISDIR)
 
     def _same(self, one: LayerNode, other: LayerNode) -> bool:
         """Whether two names are of one file, in which case a rename does nothing.  rename(2)."""
@@ -950,7 +987,7 @@ class LayerFs(HostFs):
 
     def _copy_up(self, node: LayerNode, data: bool = True) -> None:
         """Give the upper layer a copy of an object; the node stands for that from now on."""
-        if node.layer is self._upper:
+        if node.layer is self._upper or (node.layer is self._index and not node.names):
             return
         if node.is_dir:
             self._ensure(node.names)
@@ -992,7 +1029,7 @@ class LayerFs(HostFs):
             self._note_base(node.names, below)
         self._publish(temporary, parent, node.names[-1])
         parent.list()[node.names[-1]] = stat.S_IFMT(node.mode) >> 12
-        node.layer = self._upper
+        node.become(self._upper.open(node.names), self._upper)
 
     def _copy_up_whole(self, node: LayerNode) -> None:
         """Copy an object and, if it is a directory, everything in it: nothing below is needed any more."""
@@ -1058,8 +1095,11 @@ class LayerFs(HostFs):
         os.utime(where, ns=(before.st_atime_ns, before.st_mtime_ns), dir_fd=upper, follow_symlinks=False)
 
     def _make_opaque(self, at: int, path: bytes | str) -> None:
+        """Mark a directory; it keeps its times, since the guest has changed nothing in it."""
+        before = os.stat(path, dir_fd=at, follow_symlinks=False)
         mark = os.path.join(os.fsencode(path), OPAQUE)
         os.close(os.open(mark, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=at))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns), dir_fd=at, follow_symlinks=False)
 
     def _note_base(self, names: Names, status: os.stat_result) -> None:
         if self._journal is not None:
@@ -1095,7 +1135,8 @@ class LayerFs(HostFs):
         super().setxattr(node, name, value, flags)
 
     def removexattr(self, node: LayerNode, name: bytes) -> None:
-        super().getxattr(node, name)  # ENODATA before anything is copied
+        if node.is_file or node.is_dir:
+            super().getxattr(node, name)  # ENODATA before anything is copied
         self._copy_up(node)
         super().removexattr(node, name)
 

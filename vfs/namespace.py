@@ -341,15 +341,11 @@ class Namespace:
         return None if placed is None else Location(mount, placed[0], mount.path + placed[1])
 
     def _locate_unlinked(self, fd: int, host_path: bytes) -> Location | None:
-        """A file of the tree that has no name any more, by the one it had: it can still be changed."""
-        path = host_path.removesuffix(_DELETED)
-        if path == host_path or path.startswith(b"/memfd:"):
-            return None
-        status = os.fstat(fd)
-        if status.st_nlink or not stat.S_ISREG(status.st_mode):
+        """A file of a tree that no name leads to any more: it can still be changed."""
+        if host_path[:1] != b"/" or host_path.startswith(b"/memfd:") or not stat.S_ISREG(os.fstat(fd).st_mode):
             return None
         for mount in self.mounts.values():
-            found = mount.fs.place_unlinked(fd, path)
+            found = mount.fs.place_unlinked(fd, host_path.removesuffix(_DELETED))
             if found is not None:
                 return Location(mount, found[0], mount.path + found[1])
         return None

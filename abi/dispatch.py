@@ -11,6 +11,7 @@ import sys
 from enum import Enum
 
 from abi.errors import Kind, SysError
+from vfs.filesystem import TakesTime
 from vfs.namespace import OpenFile, is_removed_directory
 
 AT_FDCWD = -100
@@ -184,12 +185,21 @@ class Terminate(DispatchResult):
 
 
 class Later(DispatchResult):
-    """`work` may block: it is run aside, and its result is the call's; the caller can be interrupted."""
+    """`work` may block: it is run aside, and its result is the call's; the caller can be interrupted.
+
+    It is called with a function that says whether nobody wants the result any more.
+    """
 
     __slots__ = ("work",)
 
     def __init__(self, work) -> None:
         self.work = work
+
+
+class Again(DispatchResult):
+    """The result of work aside after which the handler is to be run once more."""
+
+    __slots__ = ()
 
 
 OK = Return(0)
@@ -258,6 +268,14 @@ class Call:
         return self.sandbox.namespace.parent(fs, start, path)
 
 
+def _then_again(work):
+    def run(cancelled=lambda: False) -> Again:
+        work(cancelled)
+        return Again()
+
+    return run
+
+
 def dispatch(entry: Entry | None, call: Call) -> DispatchResult:
     """Run the handler of `entry`; whatever it raises becomes a `Fail`.
 
@@ -272,6 +290,8 @@ def dispatch(entry: Entry | None, call: Call) -> DispatchResult:
         return Fail(failure.with_traceback(None))  # whose frames hold files open
     except OSError as failure:
         return Fail(SysError.of_errno(failure.errno))
+    except TakesTime as pause:
+        return Later(_then_again(pause.work))
     except Exception as bug:
         arguments = ", ".join(hex(argument) for argument in call.args)
         sys.stderr.write(f"int80: bug in {entry.name}({arguments}): {bug!r}; the guest gets EIO\n")

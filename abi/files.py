@@ -91,7 +91,7 @@ def open_found(call: Call, found: Location | OpenFile, flags: int, cloexec: bool
             raise
         node = found.node  # kept alive, with its descriptor, until the other end comes
 
-        def work():
+        def work(cancelled=None):
             wanted = flags & (os.O_ACCMODE | os.O_APPEND) | os.O_CLOEXEC
             return InstallFile(kernel.open_interruptible(self_path(node.fd), wanted), cloexec)
 

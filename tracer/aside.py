@@ -175,11 +175,16 @@ class Asides:
         result = None
         while result is None:
             try:
-                result = work()
+                result = work(lambda: parked.called_off)
             except OSError as problem:
                 # A wake-up may be meant for a worker whose thread number this one was given.
                 if problem.errno != _EINTR or parked.called_off:
                     result = Fail(SysError.of_errno(problem.errno))
+            except SysError as failure:
+                result = Fail(failure)
+            except Exception as bug:  # as in a handler: the caller must not wait for ever
+                self.supervisor.sandbox.report_bug(bug)
+                result = Fail(SysError(Kind.EIO))
         signal.pthread_sigmask(signal.SIG_BLOCK, {_WAKE})  # one still on its way must not outlive the handler
         parked.result = result
         self._finished.append(parked)

@@ -16,6 +16,7 @@ import signal
 import sys
 
 from abi.dispatch import (
+    Again,
     Call,
     Execute,
     Fail,
@@ -218,9 +219,10 @@ class Supervisor:
         sandbox = self.sandbox
         sandbox.caller = task
         process = task.process
+        result = None
         if task.aside is not None and task.aside.matches(number, arguments):
             result, task.aside = task.aside.result, None
-        else:
+        if result is None or type(result) is Again:
             entry = process.abi.entry(number)
             result = dispatch(entry, Call(sandbox, task, number, arguments, task.memory, task.files))
         kind = type(result)

@@ -21,6 +21,18 @@ PROC_SUPER_MAGIC = 0x9FA0
 TMPFS_MAGIC = 0x01021994
 
 
+class TakesTime(Exception):
+    """What was asked for has to wait for something long, such as the copy of a large file.
+
+    `work(cancelled)` does it, on any thread, and gives up when ``cancelled()`` is true; afterwards the same is to be
+    asked again.
+    """
+
+    def __init__(self, work) -> None:
+        super().__init__()
+        self.work = work
+
+
 class Node:
     """One object of a file system; `mode` is its st_mode."""
 

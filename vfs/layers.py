@@ -17,6 +17,7 @@ nobody looks: a supervisor that is killed leaves each file old or new.
 
 from __future__ import annotations
 
+import _thread
 import errno
 import fcntl
 import os
@@ -24,7 +25,7 @@ import stat
 from collections.abc import Iterable, Sequence
 
 from vfs import kernel
-from vfs.filesystem import DIRENT64, made_up_entries
+from vfs.filesystem import DIRENT64, TakesTime, made_up_entries
 from vfs.hostfs import HostFs, HostNode, KeptStat, kept_status, names_beneath
 from vfs.journal import Inode, Journal
 from vfs.kernel import error, host_path, self_path
@@ -40,6 +41,8 @@ _FIND = kernel.how(_O_PATH, 0, _PLAIN)
 _LIST = kernel.how(os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0, _PLAIN)
 _DT_DIR, _DT_LNK = 4, 10
 _FICLONE = 0x40049409
+_AT_ONCE = 16 << 20  # bytes that are copied while everybody waits
+_CHUNK = 64 << 20  # bytes copied between two looks at whether anybody still wants them
 _NOREPLACE, _EXCHANGE = 1, 2
 _NAME_MAX = 255
 _READ = 1 << 18  # bytes of a listing fetched at once
@@ -214,6 +217,8 @@ class LayerFs(HostFs):
         self._copies: dict[Inode, Dir | None] = {}  # lower objects that have a copy; of a directory, where
         self._origins: dict[int, Inode] = journal.origins if journal is not None else {}
         self._links: dict[Inode, int] = journal.links if journal is not None else {}
+        self._prepared: dict[tuple[int, ...], str] = {}  # large files copied aside, by version
+        self._preparing: dict[tuple[int, ...], object] = {}  # and a lock for each that is being copied
         self._snapshots: dict[int, tuple[Inode, list]] = {}
         self._index = self._open_work()
         self.beside = Beside(work)
@@ -336,7 +341,7 @@ class LayerFs(HostFs):
                     return None
                 raise
             node = LayerNode(self, fd, None, path, dirs, bottom)
-        if self._indexed and node.is_file and node.status.st_nlink > 1:
+        if self._indexed:
             self._take_shared(node)
         return node
 
@@ -813,6 +818,7 @@ class LayerFs(HostFs):
             if name != names[-1]:
                 self._copy_up_whole(self.lookup(here, name))
         self._make_opaque(self._upper.fd, b"/".join(names[:-1]))
+        os.utime(b"/".join(names[:-1]) or b".", dir_fd=self._upper.fd)  # as for any name that goes
         directory.opaque = True
         self.stamp += 1
 
@@ -994,6 +1000,7 @@ class LayerFs(HostFs):
             self.renew(node)
             return
         parent = self._ensure(node.names[:-1])
+        self._take_shared(node)
         if node.layer is self._index:
             self._copy_up_shared(node, parent)
             return
@@ -1017,7 +1024,7 @@ class LayerFs(HostFs):
     def _take_shared(self, node: LayerNode) -> None:
         """A lower file with several names that was changed by another of them: its copy stands for all."""
         inode = (node.status.st_dev, node.status.st_ino)
-        if inode in self._indexed:
+        if inode in self._indexed and node.layer is not self._index:
             node.become(self._index.open((b"%d-%d" % inode,)), self._index)
 
     def _copy_up_shared(self, node: LayerNode, parent: Dir) -> None:
@@ -1052,16 +1059,7 @@ class LayerFs(HostFs):
         """Make a copy called `temporary` in the work directory; an ``O_PATH`` descriptor of it."""
         kind = stat.S_IFMT(node.mode)
         if kind == stat.S_IFREG:
-            target = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self._work)
-            try:
-                if data:
-                    source = os.open(self_path(node.fd), os.O_RDONLY | os.O_CLOEXEC)
-                    try:
-                        copy_data(source, target)
-                    finally:
-                        os.close(source)
-            finally:
-                os.close(target)
+            self._copy_file(node, temporary, data)
         elif kind == stat.S_IFLNK:
             os.symlink(self.readlink(node), temporary, dir_fd=self._work)
         else:
@@ -1069,6 +1067,56 @@ class LayerFs(HostFs):
         fd = os.open(temporary, _O_PATH, dir_fd=self._work)
         self._carry(node, os.dup(fd))
         return fd
+
+    def _copy_file(self, node: LayerNode, temporary: str, data: bool) -> None:
+        """Copy a file's contents.  `TakesTime` for much of it, the first time it is asked."""
+        status = node.status
+        version = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        ready = self._prepared.pop(version, None)
+        if ready is not None and data:
+            os.rename(ready, temporary, src_dir_fd=self._work, dst_dir_fd=self._work)
+            return
+        target = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self._work)
+        try:
+            if not data:
+                return
+            source = os.open(self_path(node.fd), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                if _share_blocks(source, target):
+                    return
+                if status.st_size <= _AT_ONCE:
+                    copy_data(source, target)
+                    return
+            finally:
+                os.close(source)
+        finally:
+            os.close(target)
+        os.unlink(temporary, dir_fd=self._work)
+        raise TakesTime(self._prepare(node, version))
+
+    def _prepare(self, node: LayerNode, version: tuple[int, ...]):
+        """The work of copying a large file aside, once for all who wait for it."""
+        lock = self._preparing.setdefault(version, _thread.allocate_lock())
+        temporary = self._temporary()
+        source = os.open(self_path(node.fd), os.O_RDONLY | os.O_CLOEXEC)
+
+        def work(cancelled) -> None:
+            try:
+                with lock:
+                    if version in self._prepared or cancelled():
+                        return
+                    target = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self._work)
+                    try:
+                        if copy_data(source, target, cancelled):
+                            self._prepared[version] = temporary
+                        else:
+                            os.unlink(temporary, dir_fd=self._work)
+                    finally:
+                        os.close(target)
+            finally:
+                os.close(source)
+
+        return work
 
     def _carry(self, node: LayerNode, fd: int) -> None:
         """Give a copy its original's owner, mode, attributes and times; `fd` is taken over."""
@@ -1167,13 +1215,17 @@ def _attributes(fd: int) -> list[str]:
         return []
 
 
-def copy_data(source: int, target: int) -> None:
-    """Copy a file's contents in the kernel, sharing blocks where it can and leaving holes where they are."""
+def _share_blocks(source: int, target: int) -> bool:
+    """Make a file a copy of another that shares its blocks, where the file system can."""
     try:
         fcntl.ioctl(target, _FICLONE, source)
-        return
     except OSError:
-        pass
+        return False
+    return True
+
+
+def copy_data(source: int, target: int, cancelled=lambda: False) -> bool:
+    """Copy a file's contents in the kernel, leaving holes where they are; False when it was cancelled."""
     size = os.fstat(source).st_size
     os.ftruncate(target, size)
     position = 0
@@ -1183,23 +1235,25 @@ def copy_data(source: int, target: int) -> None:
             end = os.lseek(source, position, os.SEEK_HOLE)
         except OSError as problem:
             if problem.errno == errno.ENXIO:
-                return  # a hole up to the end
+                return True  # a hole up to the end
             end = size
-        position = _copy_range(source, target, position, end)
+        while position < end:
+            if cancelled():
+                return False
+            count = _copy_range(source, target, position, min(end - position, _CHUNK))
+            if not count:
+                return True  # the source has shrunk
+            position += count
+    return True
 
 
-def _copy_range(source: int, target: int, position: int, end: int) -> int:
-    """Copy one range; where it ended, which is earlier when the source has shrunk."""
-    while position < end:
-        try:
-            count = os.copy_file_range(source, target, end - position, position, position)
-        except OSError:  # EXDEV, EINVAL, EOPNOTSUPP: not between these two file systems
-            os.lseek(target, position, os.SEEK_SET)
-            count = os.sendfile(target, source, position, end - position)
-        if not count:
-            return 1 << 62
-        position += count
-    return position
+def _copy_range(source: int, target: int, position: int, count: int) -> int:
+    """Copy up to `count` bytes; how many."""
+    try:
+        return os.copy_file_range(source, target, count, position, position)
+    except OSError:  # EXDEV, EINVAL, EOPNOTSUPP: not between these two file systems
+        os.lseek(target, position, os.SEEK_SET)
+        return os.sendfile(target, source, position, count)
 
 
 def remove_below(fd: int, keep: Sequence[str] = ()) -> None:

@@ -25,7 +25,7 @@ def _read(call: Call, fd: int, size: int, store) -> Return:
     The offset moves with what was read, and back if the caller cannot take it.
     """
     directory = OpenFile(call.files.get(fd))
-    location = call.sandbox.namespace.reach(directory)
+    location = call.sandbox.namespace.directory(directory)
     if isinstance(location, OpenFile) or not location.node.is_dir:
         raise SysError(Kind.ENOENT if is_removed_directory(directory.fd) else Kind.ENOTDIR)
     before = os.lseek(directory.fd, 0, os.SEEK_CUR)

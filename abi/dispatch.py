@@ -244,7 +244,7 @@ class Call:
         """The location that a dirfd names: where a relative path starts.  EBADF, ENOTDIR."""
         if fd == AT_FDCWD:
             return self.process.fs.cwd
-        found = self.sandbox.namespace.reach(OpenFile(self.files.get(fd)))
+        found = self.sandbox.namespace.directory(OpenFile(self.files.get(fd)))
         if isinstance(found, OpenFile):
             raise SysError(Kind.ENOENT if is_removed_directory(found.fd) else Kind.ENOTDIR)
         if not found.node.is_dir:

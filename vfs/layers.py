@@ -386,9 +386,15 @@ class LayerFs(HostFs):
             return copy.path()
         names = self.components(host_path(node.fd))
         dirs, bottom = self._state(names)
-        if not dirs and not bottom:
-            raise error(errno.ENOENT)
-        return names
+        for directory in dirs:
+            if node.layer is not None and directory.layer is node.layer:
+                return names
+            directory.list()
+            if directory.opaque:
+                raise error(errno.ENOENT)  # it was removed, and another made in its place
+        if node.layer is None and bottom:
+            return names
+        raise error(errno.ENOENT)
 
     def path_of(self, node: LayerNode) -> Names:
         if node.stamp != self.stamp:
@@ -523,10 +529,12 @@ class LayerFs(HostFs):
         if node.stamp != self.stamp:
             self.renew(node)
         real = sum(directory.layer is not None for directory in node.dirs) + (node.bottom and self._has_bottom(node))
-        if real == 1 or offset:
+        dropped = 0 < number <= self._counter  # a listing of ours that others have pushed out: on at the same place
+        if real == 1 or (offset and not dropped):
             return self._filtered(node, fd, size)
+        position = offset & ((1 << _SNAPSHOT_SHIFT) - 1)
         number = self._take_snapshot(node, inode)
-        os.lseek(fd, number << _SNAPSHOT_SHIFT, os.SEEK_SET)
+        os.lseek(fd, number << _SNAPSHOT_SHIFT | position, os.SEEK_SET)
         return made_up_entries(self._snapshots[number][1], fd, size, number << _SNAPSHOT_SHIFT)
 
     def _has_bottom(self, node: LayerNode) -> bool:

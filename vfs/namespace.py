@@ -19,6 +19,7 @@ from vfs.kernel import error, host_path
 PATH_MAX = 4096
 NAME_MAX = 255
 _LINKS_MAX = 40
+_DIRECTORIES = 128  # locations of directories that are remembered
 
 Path = tuple  # of bytes: the names from the guest's root down
 
@@ -147,6 +148,7 @@ class Namespace:
     def __init__(self, root: FileSystem, read_only: bool = False) -> None:
         self.mounts: dict[Path, Mount] = {}
         self._showing: list[Mount] = []
+        self._directories: dict[tuple[int, int], Location] = {}  # by inode, the oldest first
         self._above: set[Path] = set()  # directories that have a mount point somewhere below
         self.mount(root, (), read_only)
         self.root = Location(self.mounts[()], root.root, ())
@@ -318,6 +320,24 @@ class Namespace:
         """The location of an open descriptor that lies in the sandbox's tree, else itself."""
         location = self.locate(target.fd, host_path(target.fd))
         return target if location is None else location
+
+    def directory(self, target: OpenFile):
+        """As `reach`, quicker for directories that have been asked for before.
+
+        One that is remembered is held open, so its inode number is its own.
+        """
+        status = os.fstat(target.fd)
+        if status.st_mode & 0o170000 != stat.S_IFDIR:
+            return self.reach(target)
+        inode = (status.st_dev, status.st_ino)
+        found = self._directories.get(inode)
+        if found is None:
+            found = self.reach(target)
+            if isinstance(found, Location):
+                if len(self._directories) >= _DIRECTORIES:
+                    del self._directories[next(iter(self._directories))]
+                self._directories[inode] = found
+        return found
 
     def locate(self, fd: int, host_path: bytes) -> Location | None:
         """Which object of the tree a host descriptor is, by the mount it lies on.

@@ -150,18 +150,7 @@ def _open_creating(
         if parent.slash:
             raise SysError(Kind.EISDIR)
         try:
-            if not (flags & os.O_EXCL):
-                found = namespace.walk(fs, where, parent.name, follow, rules)
-                if isinstance(found, Location) and found.node.is_dir:
-                    raise SysError(Kind.EISDIR)
-                return open_found(call, found, flags & ~os.O_CREAT, cloexec)
-            namespace.walk(fs, where, parent.name, False)
-            raise SysError(Kind.EEXIST)
-        except FileNotFoundError:
-            pass
-        # Nothing there, or a symlink to nothing: O_CREAT makes what the link names.
-        try:
-            link = namespace.walk(fs, where, parent.name, False)
+            found = namespace.walk(fs, where, parent.name, False, rules)
         except FileNotFoundError:
             check_writable(where)
             try:
@@ -170,8 +159,18 @@ def _open_creating(
                 if flags & os.O_EXCL:
                     raise
                 continue  # somebody else made it meanwhile: open theirs
-        if link.node.is_symlink:
-            start, path = where, link.fs.readlink(link.node)
+        if flags & os.O_EXCL:
+            raise SysError(Kind.EEXIST)
+        if follow and isinstance(found, Location) and found.node.is_symlink:
+            link = found
+            try:
+                found = namespace.walk(fs, where, parent.name, True, rules)
+            except FileNotFoundError:  # a symlink to nothing: O_CREAT makes what it names
+                start, path = where, link.fs.readlink(link.node)
+                continue
+        if isinstance(found, Location) and found.node.is_dir:
+            raise SysError(Kind.EISDIR)
+        return open_found(call, found, flags & ~os.O_CREAT, cloexec)
     raise SysError(Kind.ELOOP)
 
 

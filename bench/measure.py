@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import statistics
 import subprocess
@@ -18,26 +19,30 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
-from bench.runners import GATE, NATIVE, Runner
-from bench.scratch import TREE_FILES, Scratch
+from bench.runners import FILTER, GATE, LAYERED, NATIVE, Runner
+from bench.scratch import Scratch
 
 CALLS = (
     "getpid", "read", "write", "fstat", "stat", "open+close", "mmap+munmap", "pipe", "fork+wait", "fork+exec+wait",
 )  # fmt: skip
 NOTIFICATION = "notification"
 PYTHON = "python3"
-JOBS = ("true", "shell", "find", "tar", "dd")
-ROWS = (*CALLS, NOTIFICATION, *JOBS, PYTHON)
+START = "true"
+JOBS = (START, "shell", "dd")
+TREES = ("find", "ls -lR", "tar", "untar")
+ROWS = (*CALLS, NOTIFICATION, *JOBS, PYTHON, *TREES)
 
 SPAN = 0.2  # seconds that one measurement of a call should last
 _LEAST = 10  # rounds of a call, however slow
 _MOST_LAUNCHES = 10  # of a short job in one round
 _PATIENCE = 120.0  # seconds before a command counts as hung
+_FRESH = "fresh"  # the directory of the root that is empty before each untar
 
 # What a job must have printed: one that gives up half way is quick.
-_PRINTED: dict[str, Callable[[str], bool]] = {
-    "find": lambda output: output.count("\n") == TREE_FILES,
-    "dd": lambda output: "1024+0 records out" in output,
+_PRINTED: dict[str, Callable[[str, Scratch], bool]] = {
+    "find": lambda output, scratch: output.count("\n") == scratch.files,
+    "ls -lR": lambda output, scratch: output.count("\n-") == scratch.files,
+    "dd": lambda output, scratch: "1024+0 records out" in output,
 }
 
 
@@ -144,7 +149,7 @@ def _drain(process: subprocess.Popen, start: float, patience: float) -> tuple[by
 def probe(runner: Runner, scratch: Scratch) -> str | None:
     """Try a runner once; None if it works, else why not."""
     try:
-        launch(_job("true", runner, scratch), patience=30)
+        launch(_job(START, runner, scratch), patience=30)
         if runner.name == GATE:
             time_call("getpid", runner, scratch, 1)
     except MeasureError as error:
@@ -166,7 +171,7 @@ def measure(
     rows = [row for row in ROWS if row in set(rows)]
     for row in rows:
         figures.rows[row] = {}
-        for runner in _runners_of(row, runners):
+        for runner in runners_of(row, runners):
             tell(f"trying {row} under {runner.name}")
             try:
                 cells[row, runner.name] = _calibrate(row, runner, scratch, python, figures)
@@ -189,12 +194,19 @@ def measure(
     return figures
 
 
-def _runners_of(row: str, runners: Sequence[Runner]) -> list[Runner]:
+def runners_of(row: str, runners: Sequence[Runner]) -> list[Runner]:
+    """Those that a row says something about."""
     if row in (NOTIFICATION, PYTHON):
         return [runner for runner in runners if runner.name == NATIVE]
-    if row in JOBS:  # a busybox with the other gate is not to be had on most machines
-        return [runner for runner in runners if runner.name != GATE]
-    return list(runners)
+    if row in CALLS:
+        return [runner for runner in runners if runner.name != LAYERED]
+    # A busybox with the other gate is not to be had on most machines; strace would take a minute for a tree.
+    sandboxes_only = row in TREES
+    return [
+        runner
+        for runner in runners
+        if runner.name not in (FILTER, GATE) and (runner.inside or runner.name == NATIVE or not sandboxes_only)
+    ]
 
 
 def _calibrate(row: str, runner: Runner, scratch: Scratch, python: str, figures: Figures) -> Callable[[], float]:
@@ -204,11 +216,17 @@ def _calibrate(row: str, runner: Runner, scratch: Scratch, python: str, figures:
     if row in CALLS:
         return _enough(lambda count: time_call(row, runner, scratch, count))
     command = [python, "-c", "pass"] if row == PYTHON else _job(row, runner, scratch)
-    first = launch(command)
-    if not _PRINTED.get(row, lambda output: True)(first.output):
+
+    def once() -> Launch:
+        if row == "untar":
+            _clear(scratch)
+        return launch(command)
+
+    first = once()
+    if not _PRINTED.get(row, lambda output, scratch: True)(first.output, scratch):
         raise MeasureError(f"did not do its work: it printed {first.output[-60:]!r}")
     launches = min(max(round(SPAN / first.seconds), 1), _MOST_LAUNCHES)
-    return lambda: statistics.median(launch(command).seconds for _ in range(launches)) * 1e6
+    return lambda: statistics.median(once().seconds for _ in range(launches)) * 1e6
 
 
 def _enough(once: Callable[[int], float]) -> Callable[[], float]:
@@ -239,6 +257,13 @@ def time_notification(scratch: Scratch, count: int, figures: Figures) -> float:
     return float(nanoseconds) / 1000
 
 
+def _clear(scratch: Scratch) -> None:
+    fresh = scratch.root / _FRESH
+    if fresh.exists():
+        shutil.rmtree(fresh)
+    fresh.mkdir()
+
+
 def _job(row: str, runner: Runner, scratch: Scratch) -> list[str]:
     """A job's whole command. Programs are named by path, so that no shell takes a built-in of its own for them."""
     top = "" if runner.inside else str(scratch.root)
@@ -251,8 +276,12 @@ def _job(row: str, runner: Runner, scratch: Scratch) -> list[str]:
             command = [busybox, "sh", "-c", loop, "sh", f"{top}/bin/true"]
         case "find":
             command = [busybox, "find", f"{top}/tree", "-type", "f"]
+        case "ls -lR":
+            command = [busybox, "ls", "-lR", f"{top}/tree"]
         case "tar":
-            command = [busybox, "tar", "-c", "-f", f"{top}/tmp/tree.tar", "-C", f"{top}/", "tree"]
+            command = [busybox, "tar", "-c", "-f", "/dev/null", "-C", f"{top}/", "tree"]
+        case "untar":
+            command = [busybox, "tar", "-x", "-f", f"{top}/tree.tar", "-C", f"{top}/{_FRESH}"]
         case "dd":
             # The first dd's summary goes to stdout by way of 3: it wrote everything, and someone read it.
             pipe = '"$1" dd if=/dev/zero bs=64k count=1024 2>&3 | "$1" dd of=/dev/null bs=64k 2>/dev/null'

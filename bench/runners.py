@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-NATIVE, INT80, GATE = "native", "int80", "int0x80"
+NATIVE, FILTER, INT80, GATE, LAYERED = "native", "filter", "int80", "int0x80", "layered"
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -66,13 +66,20 @@ def native() -> Runner:
     return Runner(NATIVE, "native")
 
 
+def bare_filter(program: Path) -> Runner:
+    """Native, but for a seccomp filter of one instruction."""
+    return Runner(FILTER, "native,\nfilter", (str(program),), note="a seccomp filter that allows everything; no sandbox")
+
+
 def int80_runners(command: list[str], root: Path) -> list[Runner]:
-    """int80 twice: with programs that enter the kernel by `syscall`, and by `int 0x80`."""
+    """int80 with programs that enter the kernel by `syscall`, by `int 0x80`, and with the root as a lower layer."""
     prefix = (*command, "run", "--rootfs", str(root), "--")
+    layers = (*command, "run", "--lower", str(root), "--workdir", "/", "--")
     version = _version(_version_text([*command, "--version"]))
     return [
         Runner(INT80, "int80\nsyscall", prefix, inside=True, version=version),
         Runner(GATE, "int80\nint 0x80", prefix, inside=True, calls="calls-int80", version=version),
+        Runner(LAYERED, "int80\nlayered", layers, True, version=version, note="changes go to a layer that is thrown away"),
     ]
 
 

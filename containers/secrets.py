@@ -39,22 +39,58 @@ _KERNELS = frozenset(
     b"rpc_pipefs securityfs selinuxfs sysfs tracefs".split()
 )
 
-_SECRET_VARIABLE = re.compile(r"TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|_AUTH$|AUTH_SOCK|AGENT_")
-_SOCKET_VARIABLES = frozenset(("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "XAUTHORITY", "SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY"))
+_SECRET_VARIABLE = re.compile(
+    r"TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|_KEY$|_PWD$|_PAT$|_AUTH$|AUTH_SOCK|AGENT_"
+)
+_SECRET_VALUE = re.compile(r"://[^/\s:@]*:[^/\s@]+@")  # a password in a URL
+_SOCKET_VARIABLES = frozenset(
+    ("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "XAUTHORITY", "KRB5CCNAME", "SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY")
+)
 
 
 def hidden(hide: Iterable[str] = (), expose: Iterable[str] = ()) -> list[bytes]:
-    """The absolute paths to hide: the usual secrets and `hide`, but none that is, or lies below, one of `expose`."""
-    shown = [_real(path) for path in expose]
-    paths = {_real(path) for path in (*_usual(), *hide)}
-    kept = [path for path in paths if path != "/" and not any(path == top or path.startswith(top.rstrip("/") + "/") for top in shown)]
+    """The absolute paths to hide: the usual secrets and `hide`, where a symlink leads too, but nothing of `expose`.
+
+    Of a directory that is to be hidden with something exposed in it, everything else is hidden that it holds now.
+    """
+    shown = {path for given in expose for path in _places(given)}
+    homes = {_real_directory(home) for home in _homes()}
+    paths = {path for given in (*_usual(), *hide) for path in _places(given)}
+    kept = {
+        inner
+        for path in paths
+        if not any(_is_below(home, path) for home in homes)  # a link that leads to all of a home says nothing
+        for inner in _without(path, shown)
+    }
     return sorted(os.fsencode(path) for path in kept) + sorted(_kernel_mounts())
+
+
+def _is_below(path: str, top: str) -> bool:
+    """Whether a path is `top` or lies in it."""
+    return path == top or path.startswith(top.rstrip("/") + "/")
+
+
+def _without(path: str, shown: set[str]) -> Iterator[str]:
+    """What is to be hidden of `path`, so that the paths in `shown` are seen."""
+    if any(_is_below(path, top) for top in shown):
+        return
+    if not any(_is_below(top, path) for top in shown):
+        yield path
+        return
+    try:
+        for name in os.listdir(path):
+            yield from _without(os.path.join(path, name), shown)
+    except OSError:
+        yield path
 
 
 def _usual() -> Iterator[str]:
     for home in _homes():
         yield from (os.path.join(home, name) for name in HOME)
     yield from SYSTEM
+    uid = os.getuid()
+    yield os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}"
+    yield from (f"/run/user/{uid}", f"/tmp/krb5cc_{uid}")
     yield os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "int80")
     yield os.path.join(os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share"), "int80")
 
@@ -68,10 +104,13 @@ def _homes() -> set[str]:
     return homes - {"/"}
 
 
-def _real(path: str) -> str:
-    """The path without symlinks on the way, as the guest's walk comes to it; the last name stays."""
+def _places(path: str) -> Iterator[str]:
+    """The path without symlinks on the way, as the guest's walk comes to it; and where it leads, if it is one itself."""
     head, name = os.path.split(os.path.abspath(os.path.expanduser(path)))
-    return os.path.join(_real_directory(head), name)
+    place = os.path.join(_real_directory(head), name)
+    yield place
+    if os.path.islink(place):
+        yield os.path.realpath(place)
 
 
 @functools.cache
@@ -94,5 +133,5 @@ def harmless_environment() -> dict[bytes, bytes]:
     return {
         os.fsencode(name): os.fsencode(value)
         for name, value in os.environ.items()
-        if not _SECRET_VARIABLE.search(name.upper()) and name not in _SOCKET_VARIABLES
+        if not _SECRET_VARIABLE.search(name.upper()) and name not in _SOCKET_VARIABLES and not _SECRET_VALUE.search(value)
     }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from bench import measure, report, runners, scratch
 
@@ -26,19 +29,47 @@ def programs(tmp_path_factory) -> dict[str, Path]:
 @pytest.fixture
 def place(tmp_path, programs) -> scratch.Scratch:
     """A root with the programs and no busybox: what the rows of calls need."""
-    (tmp_path / "bench").mkdir()
+    root = tmp_path / "root"
+    (root / "bench").mkdir(parents=True)
     for name in ("calls", "calls-int80"):
-        shutil.copy(programs[name], tmp_path / "bench" / name)
-    (tmp_path / "bench/file").touch()
-    return scratch.Scratch(tmp_path, programs["notify"])
+        shutil.copy(programs[name], root / "bench" / name)
+    (root / "bench/file").touch()
+    return scratch.Scratch(root, programs["notify"], programs["filter"], tmp_path / "cache", files=200)
+
+
+@pytest.fixture
+def wooded(place) -> scratch.Scratch:
+    """The same with busybox and a small tree: what the rows of trees need."""
+    try:
+        busybox = scratch.static_busybox()
+    except scratch.ScratchError as error:
+        pytest.skip(str(error))
+    for name in ("bin", "dev", "proc", "sys", "tmp"):
+        (place.root / name).mkdir()
+    shutil.copy(busybox, place.root / "bin/busybox")
+    scratch.make_tree(place)
+    return place
+
+
+def _contents(top: Path) -> dict[str, tuple]:
+    """Everything below a directory: kind and mode, time, and what is in it; of symlinks and directories no time."""
+    found = {}
+    for path in top.rglob("*"):
+        status = path.lstat()
+        if path.is_symlink():
+            what = status.st_mode, os.readlink(path)
+        else:
+            what = status.st_mode, None if path.is_dir() else (int(status.st_mtime), path.read_bytes())
+        found[str(path.relative_to(top))] = what
+    return found
 
 
 def _figures(**rows: dict[str, list[float]]) -> measure.Figures:
     return measure.Figures(rows)
 
 
-def _target(figures: measure.Figures, beginning: str) -> report.Target:
-    return next(target for target in report.targets(figures) if target.text.startswith(beginning))
+def _target(figures: measure.Figures, beginning: str, pinned: int | None = None) -> report.Target:
+    return next(target for target in report.targets(figures, pinned) if target.text.startswith(beginning))
 
 
 def test_the_two_builds_of_calls_differ_in_their_gate_only(programs):
@@ -56,6 +87,77 @@ def test_a_program_is_not_built_again_when_nothing_has_changed(programs):
 @pytest.mark.parametrize("row", measure.CALLS)
 def test_every_row_prints_a_number_natively(row, place):
     assert measure.time_call(row, runners.native(), place, 3) > 0
+
+
+@pytest.mark.parametrize("row", report.NATIVE_PLANE)
+def test_a_row_runs_under_the_bare_filter(row, place):
+    assert measure.time_call(row, runners.bare_filter(place.filter), place, 3) > 0
+
+
+def test_the_bare_filter_is_one_and_gives_no_rights(place):
+    shown = measure.launch([str(place.filter), "/bin/cat", "/proc/self/status"]).output.split("\n")
+    assert {"NoNewPrivs:\t1", "Seccomp:\t2", "Seccomp_filters:\t1"} <= set(shown)
+
+
+def test_the_tree_has_its_files_and_links_that_lead_somewhere(wooded):
+    top = wooded.root / "tree"
+    paths = list(top.rglob("*"))
+    links = [path for path in paths if path.is_symlink()]
+    assert sum(path.is_file() and not path.is_symlink() for path in paths) == wooded.files
+    assert links and all(path.resolve(strict=True).is_relative_to(top) for path in links)
+
+
+def test_the_tree_is_the_same_one_each_time(wooded):
+    first = _contents(wooded.root / "tree")
+    shutil.rmtree(wooded.root / "tree")
+    scratch.make_tree(wooded)
+    assert _contents(wooded.root / "tree") == first
+
+
+@pytest.mark.parametrize("row", measure.TREES)
+def test_every_row_of_trees_does_its_work_natively(row, wooded):
+    figures = measure.measure(wooded, [runners.native()], [row], 1, sys.executable)
+    assert not figures.failed and figures.median(row, "native") > 0
+
+
+def test_untar_makes_the_tree_again_each_time_in_an_empty_directory(wooded):
+    (wooded.root / "fresh").mkdir()
+    (wooded.root / "fresh/left").touch()
+    figures = measure.measure(wooded, [runners.native()], ["untar"], 2, sys.executable)
+    assert not figures.failed
+    assert os.listdir(wooded.root / "fresh") == ["tree"]
+    assert _contents(wooded.root / "fresh/tree") == _contents(wooded.root / "tree")
+
+
+@pytest.mark.parametrize("row", ["find", "ls -lR"])
+def test_a_listing_that_lacks_a_file_is_no_measurement(row, wooded):
+    next(path for path in (wooded.root / "tree").rglob("*.c")).unlink()
+    figures = measure.measure(wooded, [runners.native()], [row], 1, sys.executable)
+    assert "did not do its work" in figures.failed[row, "native"]
+
+
+def test_layers_take_what_untar_makes_and_leave_the_root_alone(wooded, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(wooded.cache))
+    layered = runners.int80_runners([sys.executable, str(_REPOSITORY / "runner.py")], wooded.root)[-1]
+    figures = measure.measure(wooded, [layered], ["find", "untar"], 1, sys.executable)
+    assert not figures.failed
+    assert os.listdir(wooded.root / "fresh") == []
+    assert os.listdir(wooded.cache / "int80/scratch") == []
+
+
+def test_each_kind_of_row_is_run_by_those_it_says_something_about():
+    command = [sys.executable, str(_REPOSITORY / "runner.py")]
+    strace = runners.Runner("strace", "strace", ("strace",))
+    everybody = [runners.native(), runners.bare_filter(Path("filter")), *runners.int80_runners(command, Path("/root")), strace]
+
+    def names(row: str) -> set[str]:
+        cells = measure.runners_of(row, everybody)
+        return {runner.name for runner in cells}
+
+    assert names("read") == {"native", "filter", "int80", "int0x80", "strace"}
+    assert names("true") == {"native", "int80", "layered", "strace"}
+    assert names("untar") == {"native", "int80", "layered"}
+    assert names("notification") == names("python3") == {"native"}
 
 
 def test_an_unknown_row_is_an_error_with_its_reason(place):
@@ -118,6 +220,35 @@ def test_stat_is_held_against_the_bare_notification_and_start_up_against_python(
     )  # fmt: skip
     assert _target(figures, "stat").ratios == {"stat": 3.2}
     assert _target(figures, "start-up").ratios == {"true": 3.0}
+
+
+def test_the_native_plane_is_held_against_native_and_against_the_bare_filter():
+    figures = _figures(read={"native": [1.0], "filter": [1.2], "int80": [1.2]})
+    assert _target(figures, "native-plane rows within 1.1 times native").ratios == {"read": 1.2}
+    assert _target(figures, "native-plane rows within 1.1 times a bare filter").ratios == {"read": 1.0}
+
+
+def test_trees_are_held_against_proot_on_one_cpu_only():
+    figures = _figures(find={"int80": [1.0], "proot": [2.0]})
+    assert _target(figures, "trees level with proot").met is None
+    assert _target(figures, "trees level with proot", pinned=0).ratios == {"find": 0.5}
+
+
+def test_layers_are_held_against_the_plain_root():
+    figures = _figures(tar={"int80": [10.0], "layered": [12.0]}, untar={"int80": [10.0], "layered": [14.0]})
+    target = _target(figures, "trees on layers")
+    assert target.ratios == {"tar": 1.2, "untar": 1.4} and target.met is False
+
+
+def test_start_up_is_shown_beside_the_trees_but_makes_no_table_of_trees():
+    def shown(rows: dict) -> str:
+        console = Console(width=200, record=True, file=io.StringIO())
+        report.show(console, measure.Figures(rows), [runners.native()], {})
+        return console.export_text()
+
+    start = {"true": {"native": [500.0]}}
+    assert "Trees" not in shown(start)
+    assert shown(start | {"find": {"native": [9000.0]}}).count("│ true") == 2
 
 
 def test_the_interpreter_is_read_from_the_command(tmp_path):

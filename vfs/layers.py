@@ -58,7 +58,7 @@ class Dir:
     `children` is None until it is read; an entry is a `Dir` or the d_type of anything else.
     """
 
-    __slots__ = ("children", "hidden", "layer", "name", "opaque", "parent")
+    __slots__ = ("alone", "children", "hidden", "layer", "name", "opaque", "parent")
 
     def __init__(self, layer: Layer | None, parent: Dir | None, name: bytes) -> None:
         self.layer = layer  # None: nothing but a mask
@@ -67,6 +67,7 @@ class Dir:
         self.children: dict[bytes, Dir | int] | None = None
         self.hidden: set[bytes] = set()
         self.opaque = False
+        self.alone = False  # made when no layer below had the name: nobody needs to look there
 
     def path(self) -> Names:
         """The names that lead here from the layer's root.  ENOENT once it was removed."""
@@ -271,7 +272,7 @@ class LayerFs(HostFs):
                     return tuple(found), False, None
                 else:
                     return (), False, directory
-            if directory.opaque or name in directory.hidden:
+            if directory.opaque or directory.alone or name in directory.hidden:
                 return tuple(found), False, None
         return tuple(found), bottom, None
 
@@ -539,7 +540,9 @@ class LayerFs(HostFs):
 
     def _has_bottom(self, node: LayerNode) -> bool:
         """Whether a directory is there in the bottom layer too."""
-        return node.layer is None or self._is_directory_below(node.names)
+        if node.layer is None:
+            return True
+        return not any(directory.alone for directory in node.dirs) and self._is_directory_below(node.names)
 
     def _is_directory_below(self, names: Names) -> bool:
         try:
@@ -600,7 +603,7 @@ class LayerFs(HostFs):
                                 inode = self._origins[inode][1]
                             seen[name] = (name, inode, kind)
             gone |= directory.hidden
-            if directory.opaque:
+            if directory.opaque or directory.alone:
                 return list(seen.values())
         if node.bottom and self._has_bottom(node):
             with _listing(kernel.openat2(self._bottom, b"/".join(node.names) or b".", _LIST)) as entries:
@@ -643,7 +646,7 @@ class LayerFs(HostFs):
     def create(self, parent: LayerNode, name: bytes, flags: int, mode: int) -> int:
         directory = self._place_for(parent, name)
         fd = self._create_beneath(self._upper.fd, self._path(directory, name), flags, mode)
-        self._made(directory, name, stat.S_IFREG >> 12)
+        self._made(directory, name, stat.S_IFREG >> 12, os.fstat(fd).st_ino)
         return fd
 
     def tmpfile(self, node: LayerNode, flags: int, mode: int) -> int:
@@ -659,17 +662,30 @@ class LayerFs(HostFs):
         """The upper layer's directory for a new name, which must not be there in any layer.  EEXIST, EINVAL."""
         if name.startswith(WHITEOUT):
             raise error(errno.EINVAL)
-        try:
-            self.lookup(parent, name)
-        except FileNotFoundError:
-            return self._ensure(self.path_of(parent))
-        raise error(errno.EEXIST)
+        if self._is_there(parent, name):
+            raise error(errno.EEXIST)
+        return self._ensure(self.path_of(parent))
 
-    def _made(self, directory: Dir, name: bytes, child: Dir | int) -> None:
+    def _is_there(self, parent: LayerNode, name: bytes) -> bool:
+        """Whether a directory has the name, whatever it is of."""
+        try:
+            found = self._find(parent, (name,))
+            if found is None or found[0] is not None:
+                return True
+            kernel.fstatat(*self._bottom_at(parent, (name,)), kernel.AT_SYMLINK_NOFOLLOW)
+        except FileNotFoundError:
+            return False
+        except NotADirectoryError:
+            if parent.is_dir and parent.dirs:  # laid over a file
+                return False
+            raise
+        return True
+
+    def _made(self, directory: Dir, name: bytes, child: Dir | int, inode: int = 0) -> None:
         """Remember a new name of the upper layer; its whiteout, if it had one, is not needed any more."""
         directory.list()[name] = child
         if self._origins:
-            inode = os.stat(self._path(directory, name), dir_fd=self._upper.fd, follow_symlinks=False).st_ino
+            inode = inode or os.stat(self._path(directory, name), dir_fd=self._upper.fd, follow_symlinks=False).st_ino
             if self._origins.pop(inode, None) is not None and self._journal is not None:
                 self._journal.origin(inode, None)
         self._uncover(directory, name)
@@ -695,6 +711,7 @@ class LayerFs(HostFs):
             child.opaque = True
         else:
             os.mkdir(path, mode | 0o700, dir_fd=self._upper.fd)
+            child.alone = True
         self._made(directory, name, child)
         self.stamp += 1
         if mode & 0o700 != 0o700:
@@ -715,12 +732,18 @@ class LayerFs(HostFs):
         directory = self._place_for(new, name)
         self._copy_up(node)
         origin = self._origins.get(node.status.st_ino)
-        kernel.linkat(kernel.AT_FDCWD, self_path(node.fd), self._upper.fd, self._path(directory, name), kernel.AT_SYMLINK_FOLLOW)
+        counted = origin is not None and origin in self._links
+        if counted:
+            self._count(origin, 1)  # first: a count that is too low would let the lower file be seen again
+        try:
+            kernel.linkat(kernel.AT_FDCWD, self_path(node.fd), self._upper.fd, self._path(directory, name), kernel.AT_SYMLINK_FOLLOW)
+        except OSError:
+            if counted:
+                self._count(origin, -1)
+            raise
         self._made_link(directory, name, node)
         if origin is not None:
             self._origins[node.status.st_ino] = origin
-            if origin in self._links:
-                self._count(origin, 1)
 
     def _made_link(self, directory: Dir, name: bytes, node: HostNode) -> None:
         directory.list()[name] = stat.S_IFMT(node.mode) >> 12
@@ -787,7 +810,7 @@ class LayerFs(HostFs):
         dirs, bottom = self._state(names[:-1])
         if dirs and dirs[0].layer is self._upper:
             dirs[0].list()
-            if dirs[0].opaque or names[-1] in dirs[0].hidden:
+            if dirs[0].opaque or dirs[0].alone or names[-1] in dirs[0].hidden:
                 return None
             dirs = dirs[1:]
         found, bottom, leaf = self._step(dirs, bottom, names[-1])
@@ -907,6 +930,8 @@ class LayerFs(HostFs):
 
     def _move(self, source: LayerNode, target: LayerNode | None, to: Names) -> None:
         directory = self._ensure(to[:-1])
+        if target is not None and target.is_dir:
+            self._bare(to)  # only an empty directory can be replaced at once
         names = source.names
         origin = self._state(names[:-1])[0][0]  # the upper layer's directory it is moved from
         below = self._below(names)
@@ -919,7 +944,7 @@ class LayerFs(HostFs):
         if type(child) is Dir and (below is not None or to[-1] in directory.hidden) and not child.opaque:
             self._make_opaque(self._upper.fd, b"/".join(names))
             child.opaque = True
-        self._rename_upper(names, to, target)
+        os.rename(b"/".join(names), b"/".join(to), src_dir_fd=self._upper.fd, dst_dir_fd=self._upper.fd)
         del origin.list()[names[-1]]
         replaced = directory.list().get(to[-1])
         if type(replaced) is Dir:
@@ -931,19 +956,30 @@ class LayerFs(HostFs):
         if target is not None:
             self._lost_name(target)
 
-    def _rename_upper(self, names: Names, to: Names, target: LayerNode | None) -> None:
-        old, new = b"/".join(names), b"/".join(to)
-        fd = self._upper.fd
-        try:
-            os.rename(old, new, src_dir_fd=fd, dst_dir_fd=fd)
-        except OSError as problem:
-            if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST) or target is None:
-                raise
-            # A directory that is empty to the guest holds marks: it changes places and goes from there.
-            kernel.renameat2(fd, old, fd, new, _EXCHANGE)
-            temporary = self._temporary()
-            os.rename(old, temporary, src_dir_fd=fd, dst_dir_fd=self._work)
-            self._discard(temporary)
+    def _bare(self, names: Names) -> None:
+        """Take the marks out of a directory that holds nothing else: a whiteout over its own name says the same."""
+        parent = self._upper_directory(names[:-1])
+        here = parent.list().get(names[-1]) if parent is not None else None
+        if type(here) is not Dir:
+            return
+        here.list()
+        marks = [WHITEOUT + name for name in here.hidden] + [OPAQUE] * here.opaque
+        below = self._below(names)
+        if marks and below is not None:
+            self._hide(names, below)
+        for mark in marks:
+            os.unlink(self._path(here, mark), dir_fd=self._upper.fd)
+        here.hidden.clear()
+        here.opaque = False
+
+    def _upper_directory(self, names: Names) -> Dir | None:
+        """The upper layer's directory at `names`, if it has one."""
+        here = self._upper.top
+        for name in names:
+            here = here.list().get(name)
+            if type(here) is not Dir:
+                return None
+        return here
 
     def _exchange(self, source: LayerNode, target: LayerNode) -> None:
         self._copy_up_whole(target)

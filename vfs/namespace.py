@@ -98,9 +98,9 @@ class OpenFile:
 _DELETED = b" (deleted)"
 
 
-def is_removed_directory(fd: int) -> bool:
-    """Whether a host descriptor is of a directory that has been removed."""
-    return stat.S_ISDIR(os.fstat(fd).st_mode) and host_path(fd).endswith(_DELETED)
+def is_directory(fd: int) -> bool:
+    """Whether a host descriptor is of a directory."""
+    return stat.S_ISDIR(os.fstat(fd).st_mode)
 
 
 class Rules:

@@ -13,8 +13,8 @@
    Descriptors live in slots 0 to 7.  A directory argument is a slot, or `.` for AT_FDCWD.  In a path %XX is that byte, `%`
    alone the empty path, `!` a null pointer, a leading @ the directory the script started in, and a leading &N
    /proc/self/fd/ with slot N's descriptor.  Inodes and rename cookies are numbered as they are met; an inode
-   that was met is kept open, lest its number be given to another.  A time that is not today's was set by the
-   script, and is printed.  A script cannot settle more than two directories above its start, and the start lies
+   that was met is kept open, lest its number be given to another.  A time that is not today's was set, and
+   is printed.  A script cannot settle more than two directories above its start, and the start lies
    far below sN, so `..` leads to nothing that matters. */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -46,7 +46,7 @@ struct how { uint64_t flags, mode, resolve; };
 static int slots[SLOTS];
 static char start[PATH_MAX]; /* the directory the script started in */
 static char fence[PATH_MAX]; /* two above it */
-static int start_fd, confined = 1;
+static int start_fd;
 static time_t today;
 static struct { dev_t dev; ino_t ino; } seen[512];
 static int seen_count;
@@ -203,10 +203,11 @@ static void show_status(const struct stat *st, int number)
 {
 	printf(" %o link %ld #%d %s%s", st->st_mode, (long)st->st_nlink, number, st->st_uid == geteuid() ? "mine" : "other",
 	       st->st_gid == getegid() ? "" : " othergroup");
-	if (!S_ISDIR(st->st_mode))
-		printf(" size %lld", (long long)st->st_size);
 	show_time("m", st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
+	if (S_ISDIR(st->st_mode)) /* whoever looks through /tmp changes its atime */
+		return;
 	show_time("a", st->st_atim.tv_sec, st->st_atim.tv_nsec);
+	printf(" size %lld", (long long)st->st_size);
 }
 
 /* -- descriptors ---------------------------------------------------------------------------------- */
@@ -224,7 +225,7 @@ static void store(const char *slot, int fd)
 	struct stat st;
 	if (result(fd) < 0)
 		return;
-	if (!fstat(fd, &st) && S_ISDIR(st.st_mode) && confined) {
+	if (!fstat(fd, &st) && S_ISDIR(st.st_mode)) {
 		sprintf(link, "/proc/self/fd/%d", fd);
 		long length = readlink(link, path, sizeof path - 1);
 		path[length < 0 ? 0 : length] = 0;
@@ -316,13 +317,12 @@ OP(statx)
 	char *path = P(1);
 	if (result(statx(FD(0), path, N(2), STATX_BASIC_STATS, &st)) < 0)
 		return;
-	dev_t dev = (dev_t)st.stx_dev_major << 20 | st.stx_dev_minor;
 	printf(" %o link %u", st.stx_mode, st.stx_nlink);
-	(void)dev;
-	if (!S_ISDIR(st.stx_mode))
-		printf(" size %lld", (long long)st.stx_size);
 	show_time("m", st.stx_mtime.tv_sec, st.stx_mtime.tv_nsec);
+	if (S_ISDIR(st.stx_mode))
+		return;
 	show_time("a", st.stx_atime.tv_sec, st.stx_atime.tv_nsec);
+	printf(" size %lld", (long long)st.stx_size);
 }
 
 OP(statfs)
@@ -454,10 +454,13 @@ static void list(int fd, long size, int removing, int old)
 	int count = 0, i;
 	for (;;) {
 		long length = syscall(old ? SYS_getdents : SYS_getdents64, fd, data, size), at;
-		if (length <= 0) {
+		if (length < 0) { /* which names came first is the file system's own affair */
 			result(length);
-			break;
+			lseek(fd, 0, SEEK_SET);
+			return;
 		}
+		if (!length)
+			break;
 		int first = count;
 		for (at = 0; at < length && count < 1024;) {
 			char *record = data + at, *name = record + (old ? 18 : 19);
@@ -496,7 +499,7 @@ OP(listrm) { list(FD(0), N(1), 1, 0); }
 static void back_in(void)
 {
 	char path[PATH_MAX];
-	if (confined && getcwd(path, sizeof path) && !inside(path)) {
+	if (getcwd(path, sizeof path) && !inside(path)) {
 		printf(" outside");
 		fchdir(start_fd);
 	}
@@ -642,12 +645,6 @@ OP(events)
 	}
 }
 
-OP(chroot)
-{
-	ok(chroot(P(0)));
-	confined = 0;
-}
-
 static const struct { const char *name; int count; void (*run)(char **); } operations[] = {
 #define T(name, count) {#name, count, op_##name}
 	T(open, 5),     /* slot dir path flags mode */
@@ -673,7 +670,7 @@ static const struct { const char *name; int count; void (*run)(char **); } opera
 	T(setx, 5),     /* kind path name value flags */
 	T(getx, 4), T(listx, 3), T(rmx, 3),
 	T(flock, 2), T(lock, 4), T(olock, 4), T(locktest, 4), T(olocktest, 4), /* slot type start length */
-	T(inotify, 1), T(watch, 3), T(unwatch, 2), T(events, 1), T(chroot, 1),
+	T(inotify, 1), T(watch, 3), T(unwatch, 2), T(events, 1),
 };
 
 static void operate(char *line)

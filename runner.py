@@ -22,8 +22,22 @@ _COMMANDS = {
 }
 
 
+class _Help(argparse.HelpFormatter):
+    """Help as wide as the terminal; what argparse would ask for that costs more than all the rest of the parser."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            width = os.get_terminal_size().columns - 2
+        except OSError:
+            width = 98
+        super().__init__(prog, width=max(40, width))
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line and exit with 125."""
+
+    def __init__(self, prog: str, **more) -> None:
+        super().__init__(prog, formatter_class=_Help, **more)
 
     def error(self, message: str):
         self.exit(EXIT_FAILURE, f"int80: {message}; see `{self.prog} --help`\n")

@@ -10,7 +10,7 @@ from abi.errors import Kind, SysError
 from abi.files import descriptor_location
 from abi.linux import linux
 from vfs.filesystem import DIRENT64
-from vfs.namespace import Location, OpenFile, is_directory
+from vfs.namespace import Location, OpenFile, is_removed_directory
 
 _DIRENT = struct.Struct("<QqH")
 _READ_MAX = 1 << 20  # bytes fetched at once: a guest may name any size
@@ -27,7 +27,7 @@ def _read(call: Call, fd: int, size: int, store) -> Return:
     directory = OpenFile(call.files.get(fd))
     location = call.sandbox.namespace.directory(directory)
     if isinstance(location, OpenFile) or not location.node.is_dir:
-        raise SysError(Kind.ENOENT if is_directory(directory.fd) else Kind.ENOTDIR)
+        raise SysError(Kind.ENOENT if is_removed_directory(directory.fd) else Kind.ENOTDIR)
     before = os.lseek(directory.fd, 0, os.SEEK_CUR)
     data = location.fs.getdents(location.node, directory.fd, min(size & 0xFFFFFFFF, _READ_MAX))
     try:

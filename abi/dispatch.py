@@ -12,7 +12,7 @@ from enum import Enum
 
 from abi.errors import Kind, SysError
 from vfs.filesystem import TakesTime
-from vfs.namespace import OpenFile, is_directory
+from vfs.namespace import OpenFile, is_removed_directory
 
 AT_FDCWD = -100
 
@@ -246,7 +246,7 @@ class Call:
             return self.process.fs.cwd
         found = self.sandbox.namespace.directory(OpenFile(self.files.get(fd)))
         if isinstance(found, OpenFile):
-            raise SysError(Kind.ENOENT if is_directory(found.fd) else Kind.ENOTDIR)  # a directory without a place is removed
+            raise SysError(Kind.ENOENT if is_removed_directory(found.fd) else Kind.ENOTDIR)
         if not found.node.is_dir:
             raise SysError(Kind.ENOTDIR)
         return found

@@ -142,6 +142,13 @@ def _open_creating(
     namespace = call.sandbox.namespace
     follow = not flags & os.O_NOFOLLOW
     mode = mode & 0o7777 & ~fs.umask
+    run = namespace.plain_run(fs, start, path) if rules is None else None
+    if run is not None:
+        where, names = run
+        if not where.mount.read_only:
+            fd = where.mount.fs.create_at(where.node, names, flags, mode)
+            if fd is not None:
+                return InstallFile(fd, cloexec)
     for _ in range(40):
         parent = namespace.parent(fs, start, path, rules)
         where = parent.location
@@ -290,9 +297,19 @@ def lstat(call: Call):
     return OK
 
 
+def descriptor_data(call: Call, fd: int) -> bytes:
+    """The ``struct stat`` of the caller's descriptor."""
+    copy = OpenFile(call.files.get(fd))
+    data = kernel.fstatat(copy.fd, b"", AT_EMPTY_PATH)
+    mode = data[24] | data[25] << 8
+    if mode & 0o1000 or not int.from_bytes(data[16:24], "little") or call.sandbox.namespace.shows(data[:16]):
+        return pack_stat(call.sandbox, descriptor_status(call, fd))
+    return give_owner(call.sandbox, data)
+
+
 @linux.answer(5, "fstat")
 def fstat(call: Call):
-    call.memory.write(call.args[1], pack_stat(call.sandbox, descriptor_status(call, call.int(0))))
+    call.memory.write(call.args[1], descriptor_data(call, call.int(0)))
     return OK
 
 
@@ -305,7 +322,8 @@ def newfstatat(call: Call):
     if path:
         data = path_status(call, call.int(0), path, not flags & AT_SYMLINK_NOFOLLOW)
     elif flags & AT_EMPTY_PATH:
-        data = pack_stat(call.sandbox, _empty_path_status(call, call.int(0)))
+        fd = call.int(0)
+        data = pack_stat(call.sandbox, _empty_path_status(call, fd)) if fd == AT_FDCWD else descriptor_data(call, fd)
     else:
         raise SysError(Kind.ENOENT)
     call.memory.write(call.args[2], data)

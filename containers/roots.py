@@ -11,8 +11,6 @@ from containers.sandbox import CannotRun, Settings, Volume
 from containers.scratch import Scratch
 from vfs.filesystem import FileSystem
 from vfs.hostfs import HostFs
-from vfs.journal import Journal
-from vfs.layers import LayerFs
 from vfs.namespace import Namespace
 from vfs.tmpfs import TmpFs
 
@@ -24,18 +22,35 @@ def root(settings: Settings, scratch: Scratch) -> FileSystem:
     """The root file system that `settings` ask for.  `CannotRun`."""
     if settings.rootfs is not None:
         return HostFs(_open(settings.rootfs, "--rootfs", "give the directory that is to be the guest's /"), source=b"int80")
+    from vfs.layers import LayerFs
+
     lowers = [_open(path, "--lower", "give a directory to lie below") for path in settings.lowers]
     if settings.store is not None:
-        return _kept(lowers, settings.store, settings.hidden)
+        return _kept(lowers, settings.store, _hidden(settings, settings.store))
     if settings.upper is not None:
         fd = _open(settings.upper, "--upper", "give the directory that is to take the changes")
         os.close(fd)
+        for lower in settings.lowers:
+            if _below(lower, settings.upper) is not None:
+                raise CannotRun(f"--upper {settings.upper}: --lower {lower} lies in it; choose another directory for the changes")
         store = os.path.join(settings.upper, _STORE)
         os.makedirs(store, 0o700, exist_ok=True)
         _lock(settings.upper)
-        return _kept(lowers, store, settings.hidden, settings.upper)
+        return _kept(lowers, store, _hidden(settings, settings.upper), settings.upper)
     place = scratch.disk()
-    return LayerFs(lowers, _made(place, b"upper"), _made(place, b"work"), hidden=settings.hidden)
+    return LayerFs(lowers, _made(place, b"upper"), _made(place, b"work"), hidden=_hidden(settings, os.fsdecode(place)))
+
+
+def _hidden(settings: Settings, own: str) -> list[bytes]:
+    """What is hidden, and with it our own directory where it lies in a lower one: its files have another name inside."""
+    places = (_below(own, lower) for lower in settings.lowers)
+    return [*settings.hidden, *(b"/" + os.fsencode(place) for place in places if place)]
+
+
+def _below(path: str, top: str) -> str | None:
+    """The way from a directory to one that lies in it, empty for itself; None where it does not."""
+    way = os.path.relpath(os.path.realpath(path), os.path.realpath(top))
+    return None if way == ".." or way.startswith("../") else way.removeprefix(".")
 
 
 def _lock(upper: str) -> None:
@@ -47,8 +62,11 @@ def _lock(upper: str) -> None:
         raise CannotRun(f"--upper {upper}: another sandbox is using it; wait until that has ended") from None
 
 
-def _kept(lowers: Sequence[int], store: str, hidden, upper: str | None = None) -> LayerFs:
+def _kept(lowers: Sequence[int], store: str, hidden, upper: str | None = None) -> FileSystem:
     """Layers whose upper one outlives the sandbox."""
+    from vfs.journal import Journal
+    from vfs.layers import LayerFs
+
     place = os.fsencode(store)
     journal = Journal(os.path.join(place, b"journal"))
     upper_fd = os.open(upper, _DIRECTORY) if upper is not None else _made(place, b"upper")
@@ -110,7 +128,7 @@ def _mount_point(namespace: Namespace, names: tuple[bytes, ...], directory: bool
         try:
             here = namespace.walk(context, here, name)
         except FileNotFoundError:
-            if root_read_only and not isinstance(here.fs, LayerFs):
+            if root_read_only and here.fs.type != b"overlay":
                 if not last:
                     raise CannotRun(f"/{os.fsdecode(b'/'.join(names))}: nothing there to mount on, and the root is read-only") from None
                 return here.path + (name,)  # it can be reached, if not listed: the table of mounts is asked first

@@ -10,7 +10,7 @@ import fcntl
 import os
 import signal
 
-from vfs.layers import remove_below
+from vfs.removal import remove_below
 
 _PREFIX = "int80-"
 

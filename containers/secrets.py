@@ -54,14 +54,8 @@ def hidden(hide: Iterable[str] = (), expose: Iterable[str] = ()) -> list[bytes]:
     Of a directory that is to be hidden with something exposed in it, everything else is hidden that it holds now.
     """
     shown = {path for given in expose for path in _places(given)}
-    homes = {_real_directory(home) for home in _homes()}
     paths = {path for given in (*_usual(), *hide) for path in _places(given)}
-    kept = {
-        inner
-        for path in paths
-        if not any(_is_below(home, path) for home in homes)  # a link that leads to all of a home says nothing
-        for inner in _without(path, shown)
-    }
+    kept = {inner for path in paths if path != "/" for inner in _without(path, shown)}
     return sorted(os.fsencode(path) for path in kept) + sorted(_kernel_mounts())
 
 
@@ -88,9 +82,7 @@ def _usual() -> Iterator[str]:
     for home in _homes():
         yield from (os.path.join(home, name) for name in HOME)
     yield from SYSTEM
-    uid = os.getuid()
-    yield os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}"
-    yield from (f"/run/user/{uid}", f"/tmp/krb5cc_{uid}")
+    yield from (f"/run/user/{os.getuid()}", f"/tmp/krb5cc_{os.getuid()}")
     yield os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "int80")
     yield os.path.join(os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share"), "int80")
 
@@ -110,7 +102,9 @@ def _places(path: str) -> Iterator[str]:
     place = os.path.join(_real_directory(head), name)
     yield place
     if os.path.islink(place):
-        yield os.path.realpath(place)
+        target = os.path.realpath(place)
+        if not any(_is_below(_real_directory(home), target) for home in _homes()):  # else a link would hide a whole home
+            yield target
 
 
 @functools.cache

@@ -97,12 +97,19 @@ class FileSystem:
         raise error(errno.ENOENT)
 
     def place(self, fd: int, names: tuple[bytes, ...]) -> tuple[Node, tuple[bytes, ...]] | None:
-        """As `adopt`, with the names that lead there now, which may be others; None when none do."""
+        """As `adopt`, with the names that lead there now, which may be others; None when none do.
+
+        ENOENT for a directory that is gone for the guest.
+        """
         return self.adopt(fd, names), names
 
     def place_unlinked(self, fd: int, host_path: bytes) -> tuple[Node, tuple[bytes, ...]] | None:
         """As `place`, for a file without a name, by the host path it had; None when it is not of this tree."""
         return None
+
+    def shows(self, dev: int, ino: int) -> bool:
+        """Whether `shown` may have something to say of a host file."""
+        return True
 
     def shown(self, status: os.stat_result, fd: int):
         """The status the guest sees of an open host file, where it is not the host's; else None."""
@@ -132,6 +139,10 @@ class FileSystem:
 
     def open_at(self, start: Node, names: Sequence[bytes], flags: int) -> int | None:
         """`walk` and `open` in one step where that is safe and cheap; None where it is not."""
+        return None
+
+    def create_at(self, start: Node, names: Sequence[bytes], flags: int, mode: int) -> int | None:
+        """open(2) with O_CREAT in one step, as `open_at`; None where that cannot be told so simply."""
         return None
 
     def stat_at(self, start: Node, names: Sequence[bytes], follow: bool) -> bytes | None:

@@ -285,6 +285,23 @@ class HostFs(FileSystem):
     def create(self, parent: HostNode, name: bytes, flags: int, mode: int) -> int:
         return self._create_beneath(parent.fd, name, flags, mode)
 
+    def create_at(self, start: HostNode, names: Sequence[bytes], flags: int, mode: int) -> int | None:
+        path = b"/".join(names)
+        try:
+            return self._create_beneath(start.fd, path, flags, mode)
+        except FileExistsError:
+            if flags & os.O_EXCL:
+                raise
+        except OSError as problem:
+            if problem.errno == errno.ELOOP:
+                return None
+            raise
+        fd = self.open_at(start, names, flags & ~os.O_CREAT)
+        if fd is not None and stat.S_ISDIR(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise error(errno.EISDIR)
+        return fd
+
     def _create_beneath(self, at: int, path: bytes, flags: int, mode: int) -> int:
         flags = flags & _OPEN_FLAGS & ~os.O_PATH | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOCTTY
         real = mode & 0o0777 | _rights(stat.S_IFREG)
@@ -345,7 +362,7 @@ class HostFs(FileSystem):
     def chmod(self, node: HostNode, mode: int) -> None:
         if node.is_symlink:
             raise error(errno.EOPNOTSUPP)
-        status = os.fstat(node.fd)
+        status = node.status
         what = kept(node.fd, status)
         # A directory's set-gid bit only says who owns new files in it; on a program it is a right.
         plain = mode & (0o3777 if node.is_dir else 0o0777) | _rights(stat.S_IFMT(status.st_mode))
@@ -355,7 +372,7 @@ class HostFs(FileSystem):
         elif plain != mode:
             self._keep(node, Kept(*self._guest_ids(status), stat.S_IFMT(status.st_mode) | mode))
         else:
-            os.chmod(self_path(node.fd), plain)
+            kernel.fchmod(node.fd, plain)
 
     @staticmethod
     def _guest_ids(status: os.stat_result) -> tuple[int, int]:
@@ -365,7 +382,7 @@ class HostFs(FileSystem):
 
     def chown(self, node: HostNode, uid: int, gid: int) -> None:
         """`uid` and `gid` are the guest's; -1 leaves one alone.  What the host refuses is kept beside."""
-        status = os.fstat(node.fd)
+        status = node.status
         what = kept(node.fd, status)
         if what is None:
             try:

@@ -89,6 +89,22 @@ def fchownat(dirfd: int, path: bytes, uid: int, gid: int, flags: int) -> None:
     raw(260, dirfd, path, uid, gid, flags)
 
 
+_has_fchmodat2 = True
+
+
+def fchmod(fd: int, mode: int) -> None:
+    """Change the mode of what an ``O_PATH`` descriptor is of; fchmodat2(2), Linux 6.6."""
+    global _has_fchmodat2
+    if _has_fchmodat2:
+        if _syscall(452, fd, b"", mode, AT_EMPTY_PATH) == 0:
+            return
+        number = ctypes.get_errno()
+        if number not in (errno.ENOSYS, errno.EPERM):  # a container's filter may say EPERM for what it does not know
+            raise error(number)
+        _has_fchmodat2 = number != errno.ENOSYS
+    os.chmod(self_path(fd), mode)
+
+
 def statfs(fd: int) -> bytes:
     """fstatfs(2): the 120 raw bytes of ``struct statfs``."""
     buffer = ctypes.create_string_buffer(120)

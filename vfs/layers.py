@@ -30,6 +30,7 @@ from vfs.hostfs import HostFs, HostNode, KeptStat, kept_status, names_beneath
 from vfs.journal import Inode, Journal
 from vfs.kernel import error, host_path, self_path
 from vfs.owners import KEPT, Beside
+from vfs.removal import remove_below
 
 OVERLAYFS_SUPER_MAGIC = 0x794C7630
 WHITEOUT = b".wh."
@@ -419,16 +420,20 @@ class LayerFs(HostFs):
         status = os.fstat(fd)
         inode = (status.st_dev, status.st_ino)
         copy = self._copies.get(inode)
+        node = None
         try:
             if copy is not None:
                 names = copy.path()
             node = self.walk(self._root, names) if names else self._open_node((), self._tops, True)
         except OSError:
-            return None
-        if node is None:
-            return None
-        same = inode in ((node.status.st_dev, node.status.st_ino), self._origins.get(node.status.st_ino))
-        return (node, names) if same or copy is not None else None
+            pass
+        if node is not None:
+            same = inode in ((node.status.st_dev, node.status.st_ino), self._origins.get(node.status.st_ino))
+            if same or copy is not None:
+                return node, names
+        if stat.S_ISDIR(status.st_mode):
+            raise error(errno.ENOENT)  # the guest has removed it, whatever the layer below still has
+        return None
 
     def place_unlinked(self, fd: int, host_path: bytes) -> tuple[LayerNode, Names] | None:
         layer = self._upper
@@ -468,13 +473,17 @@ class LayerFs(HostFs):
     def _guest_owner(self, status) -> tuple[int, int]:
         return (status.st_uid, status.st_gid) if type(status) is KeptStat else self._guest_ids(status)
 
+    def shows(self, dev: int, ino: int) -> bool:
+        inode = (dev, ino)
+        return (dev == self._dev and ino in self._origins) or inode in self._copies or inode in self._links
+
     def shown(self, status: os.stat_result, fd: int):
         if status.st_dev == self._dev and status.st_ino in self._origins:
             if self._is_ours(fd):
                 return self._shown(kept_status(fd, status), True)
         elif (status.st_dev, status.st_ino) in self._copies:
             try:
-                placed = self.place(fd, self.components(os.readlink(self_path(fd))))
+                placed = self.place(fd, self.components(host_path(fd)))
             except OSError:
                 return None
             return None if placed is None else self.stat(placed[0])
@@ -645,6 +654,21 @@ class LayerFs(HostFs):
 
     def create(self, parent: LayerNode, name: bytes, flags: int, mode: int) -> int:
         directory = self._place_for(parent, name)
+        fd = self._create_beneath(self._upper.fd, self._path(directory, name), flags, mode)
+        self._made(directory, name, stat.S_IFREG >> 12, os.fstat(fd).st_ino)
+        return fd
+
+    def create_at(self, start: LayerNode, names: Sequence[bytes], flags: int, mode: int) -> int | None:
+        """Where only the upper layer has the directory; a whiteout or another layer is more than one step."""
+        if start.stamp != self.stamp:
+            self.renew(start)
+        dirs, bottom = start.dirs, start.bottom
+        name = names[-1]
+        for step in names[:-1]:
+            dirs, bottom, _ = self._step(dirs, bottom, step)
+        directory = dirs[0] if dirs else None
+        if directory is None or not directory.alone or name in directory.list() or name.startswith(WHITEOUT) or directory.hidden:
+            return None
         fd = self._create_beneath(self._upper.fd, self._path(directory, name), flags, mode)
         self._made(directory, name, stat.S_IFREG >> 12, os.fstat(fd).st_ino)
         return fd
@@ -1298,26 +1322,3 @@ def _copy_range(source: int, target: int, position: int, count: int) -> int:
     except OSError:  # EXDEV, EINVAL, EOPNOTSUPP: not between these two file systems
         os.lseek(target, position, os.SEEK_SET)
         return os.sendfile(target, source, position, count)
-
-
-def remove_below(fd: int, keep: Sequence[str] = ()) -> None:
-    """Remove everything in an open directory but some names, however deep it is and however it was locked up."""
-    count = 0
-    while names := [name for name in os.listdir(fd) if name not in keep]:
-        for name in names:
-            if not stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
-                os.unlink(name, dir_fd=fd)
-                continue
-            os.chmod(name, 0o700, dir_fd=fd)
-            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
-            try:
-                for entry in os.listdir(inner):
-                    if stat.S_ISDIR(os.stat(entry, dir_fd=inner, follow_symlinks=False).st_mode):
-                        count += 1  # moved up, so that no depth matters
-                        os.chmod(entry, 0o700, dir_fd=inner)
-                        os.rename(entry, f"removed-{os.getpid()}-{count}", src_dir_fd=inner, dst_dir_fd=fd)
-                    else:
-                        os.unlink(entry, dir_fd=inner)
-            finally:
-                os.close(inner)
-            os.rmdir(name, dir_fd=fd)

@@ -16,7 +16,6 @@ import fnmatch
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from vfs.filesystem import FileSystem, Node
 from vfs.kernel import error, self_path
@@ -152,12 +151,14 @@ class Link(bytes):
     """An entry that is a symbolic link to these bytes."""
 
 
-@dataclass(frozen=True, slots=True)
 class Told:
     """An entry whose text is made here, of the tree's view where it needs one."""
 
-    text: bytes | Callable[..., bytes]
-    mode: int = 0o444
+    __slots__ = ("mode", "text")
+
+    def __init__(self, text: bytes | Callable[..., bytes], mode: int = 0o444) -> None:
+        self.text = text
+        self.mode = mode
 
     def read(self, view) -> bytes:
         return self.text(view) if callable(self.text) else self.text

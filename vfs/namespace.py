@@ -98,9 +98,9 @@ class OpenFile:
 _DELETED = b" (deleted)"
 
 
-def is_directory(fd: int) -> bool:
-    """Whether a host descriptor is of a directory."""
-    return stat.S_ISDIR(os.fstat(fd).st_mode)
+def is_removed_directory(fd: int) -> bool:
+    """Whether a host descriptor is of a directory that has been removed."""
+    return stat.S_ISDIR(os.fstat(fd).st_mode) and host_path(fd).endswith(_DELETED)
 
 
 class Rules:
@@ -369,6 +369,13 @@ class Namespace:
             if found is not None:
                 return Location(mount, found[0], mount.path + found[1])
         return None
+
+    def shows(self, inode: bytes) -> bool:
+        """Whether `shown` would say something of a file, by the st_dev and st_ino of its ``struct stat``."""
+        for mount in self._showing:
+            if mount.fs.shows(int.from_bytes(inode[:8], "little"), int.from_bytes(inode[8:], "little")):
+                return True
+        return False
 
     def shown(self, status: os.stat_result, fd: int):
         """The status a guest sees of an open host file, where a file system of ours changes it; else None."""

@@ -17,7 +17,6 @@ import functools
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from vfs.filesystem import PROC_SUPER_MAGIC
 from vfs.kernel import error
@@ -28,14 +27,16 @@ from vfs.proctables import GENERAL, NET
 # -- what a task's told files say -------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class _Task:
     """A process, or a `thread` below its process, by the guest's numbers; reads what the host says of it."""
 
-    view: object
-    pid: int
-    tid: int
-    thread: bool
+    __slots__ = ("pid", "thread", "tid", "view")
+
+    def __init__(self, view, pid: int, tid: int, thread: bool) -> None:
+        self.view = view
+        self.pid = pid
+        self.tid = tid
+        self.thread = thread
 
     def path(self, name: bytes) -> bytes:
         host = self.view.host_pid(self.pid)
@@ -119,13 +120,15 @@ _REFUSED = object()  # there, as Linux has it, and opened by nobody
 _WHOLE_MAP = b"         0          0 4294967295\n"
 
 
-@dataclass(frozen=True, slots=True)
 class _File:
     """A file of a task: its rights, what is in it, and whether only who may trace the task may look."""
 
-    mode: int
-    text: object  # bytes, a function from a `_Task`, or one of the above
-    traced: bool = False
+    __slots__ = ("mode", "text", "traced")
+
+    def __init__(self, mode: int, text, traced: bool = False) -> None:
+        self.mode = mode
+        self.text = text  # bytes, a function from a `_Task`, or one of the above
+        self.traced = traced
 
 
 _TASK_FILES = {

@@ -81,6 +81,10 @@ class TmpFs(HostFs):
         self._check_room()
         return super().create(parent, name, flags, mode)
 
+    def create_at(self, start: HostNode, names, flags: int, mode: int) -> int | None:
+        self._check_room()
+        return super().create_at(start, names, flags, mode)
+
     def open(self, node: HostNode, flags: int) -> int:
         if flags & os.O_ACCMODE and not flags & (os.O_PATH | os.O_TRUNC):
             self._check_room()

@@ -84,7 +84,9 @@ def chdir(call: Call):
 
 @linux.answer(81, "fchdir")
 def fchdir(call: Call):
-    call.process.fs.cwd = _enter(descriptor_location(call, call.int(0)))
+    found = _enter(descriptor_location(call, call.int(0)))
+    found.node.keep()
+    call.process.fs.cwd = found
     return OK
 
 

@@ -175,6 +175,7 @@ def _rmdir(call: Call, dirfd: int, path: bytes):
             raise SysError(Kind.ENOTEMPTY)
     _existing(call, parent)
     parent.location.fs.rmdir(parent.location.node, parent.name)
+    call.sandbox.namespace.forget_directories()
     return OK
 
 
@@ -216,6 +217,7 @@ def _rename(call: Call, olddir: int, old: bytes, newdir: int, new: bytes, flags:
     # A slash behind a name asks for a directory, which of the two depends on the flags: the kernel knows.
     names = [parent.name + b"/" * parent.slash for parent in (source, target)]
     where.fs.rename(where.node, names[0], to.node, names[1], flags)
+    call.sandbox.namespace.forget_directories()
     return OK
 
 

@@ -314,3 +314,59 @@ def test_a_supervisor_killed_hundreds_of_times_leaves_layers_that_open_and_whole
         assert host_tree(layers.lowers[0]) == lower
     assert changed > 100  # else it was killed too early to say anything
     assert eventually(lambda: left_behind() <= before)
+
+
+# -- apply killed -----------------------------------------------------------------------------------
+
+VERSIONS = {f"{directory}{number}": directory for directory in ("", "d/", "e/f/") for number in range(8)}
+
+
+def contents(home: Path) -> dict[str, str]:
+    return {str(path.relative_to(home)): path.read_text() for path in home.rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_an_apply_killed_at_any_moment_leaves_files_old_or_new_and_can_be_made_again(int80, tmp_path, monkeypatch):
+    dice = random.Random(80)
+    killed = 0
+    for round_ in range(40):
+        place = tmp_path / str(round_)
+        home = place / "home"
+        for name in VERSIONS:
+            (home / name).parent.mkdir(parents=True, exist_ok=True)
+            (home / name).write_text("old" * 20_000)
+        old = contents(home)
+        monkeypatch.setenv("XDG_DATA_HOME", str(place / "data"))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
+        script = (
+            f"cd {home} && for name in 0 1 d/2 d/3 e/f/4; do yes new | head -c 100000 >$name; done; rm 5 d/6; "
+            "mv e/f/7 moved; mkdir new; for name in $(seq 400); do echo new >new/$name; done; rm -r e/f/0 e/f/1; chmod 700 d/0"
+        )
+        made = subprocess.run(
+            [*int80, "try", "-n", "t", "--", "/bin/sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True, timeout=60, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert made.returncode == 0, made.stdout
+        upper = place / "data/int80/tries/t/upper" / home.relative_to("/")
+        new = contents(upper)
+        command = [*int80, "apply", "-y", "t", str(home)]
+        for _ in range(8):
+            child = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            try:
+                child.wait(dice.uniform(0.04, 0.15))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+                killed += 1
+            for name, text in contents(home).items():
+                if not Path(name).name.startswith("."):
+                    assert text in (old.get(name), new.get(name)), name
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done.stderr
+        gone = {"5", "d/6", "e/f/7", "e/f/0", "e/f/1"}
+        assert contents(home) == {name: text for name, text in old.items() if name not in gone} | {
+            name: text for name, text in new.items() if not Path(name).name.startswith(".wh.")
+        }
+        assert stat.S_IMODE((home / "d/0").stat().st_mode) == 0o700
+        shutil.rmtree(place)
+    assert killed > 50

@@ -39,6 +39,9 @@ class Node:
     __slots__ = ()
     mode: int
 
+    def keep(self) -> None:
+        """Be ready to be kept from call to call: hold nothing open that its opener thinks closed."""
+
     def refresh(self) -> None:
         """Forget what was remembered of the object: it is asked about again, a call later."""
 

@@ -41,6 +41,7 @@ _SAFE_DEVICES = {
 }  # fmt: skip
 
 _IN_DONT_FOLLOW, _IN_EXCL_UNLINK = 0x02000000, 0x04000000  # the latter says nothing, but a mask must say something
+_RENAME_EXCHANGE = 2
 _AT_ONCE = 15  # names, of 255 bytes at most, that surely fit into one path
 
 _FOREIGN = b"user.int80."  # before the name of an attribute that only the guest's kernel speaks of
@@ -123,6 +124,11 @@ class HostNode(Node):
         self.mode = mode = status.st_mode
         if mode & 0o171000 == 0o101000:  # a regular file that may stand for a device
             self.mode = kept_status(fd, status).st_mode
+
+    def keep(self) -> None:
+        held = self.fd
+        self.fd = os.open(self_path(held), os.O_PATH | os.O_CLOEXEC)
+        os.close(held)
 
     def refresh(self) -> None:
         self.status = os.fstat(self.fd)
@@ -350,14 +356,39 @@ class HostFs(FileSystem):
         """Give an open file (an O_TMPFILE, say) a name; linkat(2) with AT_EMPTY_PATH."""
         kernel.linkat(kernel.AT_FDCWD, self_path(fd), new.fd, name, kernel.AT_SYMLINK_FOLLOW)
 
+    def _forget(self, parent: HostNode, name: bytes) -> None:
+        """Let go of what is kept beside a file whose last name goes: its inode number goes to another."""
+        try:
+            status = os.stat(name, dir_fd=parent.fd, follow_symlinks=False)
+        except OSError:
+            return
+        if status.st_nlink == 1 or stat.S_ISDIR(status.st_mode):
+            self._forget_kept(status)
+
+    def _forget_kept(self, status: os.stat_result) -> None:
+        if (status.st_dev, status.st_ino) in self.beside.known:
+            self.beside.put(status, None)
+
     def unlink(self, parent: HostNode, name: bytes) -> None:
+        if self.beside.known:
+            self._forget(parent, name)
         os.unlink(name, dir_fd=parent.fd)
 
     def rmdir(self, parent: HostNode, name: bytes) -> None:
         os.rmdir(name, dir_fd=parent.fd)
 
     def rename(self, old: HostNode, oldname: bytes, new: HostNode, name: bytes, flags: int) -> None:
+        if self.beside.known and not flags & _RENAME_EXCHANGE:
+            self._forget_replaced(old, oldname, new, name)
         kernel.renameat2(old.fd, oldname, new.fd, name, flags)
+
+    def _forget_replaced(self, old: HostNode, oldname: bytes, new: HostNode, name: bytes) -> None:
+        try:
+            one, other = (os.stat(n.rstrip(b"/"), dir_fd=at.fd, follow_symlinks=False) for at, n in ((old, oldname), (new, name)))
+        except OSError:
+            return
+        if not os.path.samestat(one, other) and other.st_nlink == 1:
+            self._forget_kept(other)
 
     def chmod(self, node: HostNode, mode: int) -> None:
         if node.is_symlink:

@@ -880,6 +880,8 @@ class LayerFs(HostFs):
     def _lost_name(self, node: LayerNode) -> None:
         """A file has one name less: keep count of those that lower layers see otherwise."""
         status = node.status
+        if self.beside.known and status.st_nlink == 1:
+            self._forget_kept(status)
         if not node.is_file:
             return
         if node.layer is self._upper or node.layer is self._index:
@@ -902,13 +904,13 @@ class LayerFs(HostFs):
     # -- renaming -----------------------------------------------------------------------------
 
     def rename(self, old: LayerNode, oldname: bytes, new: LayerNode, name: bytes, flags: int) -> None:
-        wants_directory = oldname.endswith(b"/") or name.endswith(b"/")
+        slashes = oldname.endswith(b"/"), name.endswith(b"/")
         oldname, name = oldname.rstrip(b"/"), name.rstrip(b"/")
         if name.startswith(WHITEOUT):
             raise error(errno.EINVAL)
         source = self.lookup(old, oldname)
         target = self._maybe(new, name)
-        self._check_rename(source, target, wants_directory, flags)
+        self._check_rename(source, target, slashes, flags)
         to = self.path_of(new) + (name,)
         if source.is_dir and to[:-1][: len(source.names)] == source.names:
             raise error(errno.EINVAL)
@@ -935,16 +937,17 @@ class LayerFs(HostFs):
             return None
 
     @staticmethod
-    def _check_rename(source: LayerNode, target: LayerNode | None, wants_directory: bool, flags: int) -> None:
+    def _check_rename(source: LayerNode, target: LayerNode | None, slashes: tuple[bool, bool], flags: int) -> None:
+        """What may not be renamed to what; `slashes` say which of the names ask for a directory."""
         if target is not None and flags & _NOREPLACE:
             raise error(errno.EEXIST)
         if flags & _EXCHANGE:
             if target is None:
                 raise error(errno.ENOENT)
-            if wants_directory and not (source.is_dir and target.is_dir):
+            if (slashes[0] and not source.is_dir) or (slashes[1] and not target.is_dir):
                 raise error(errno.ENOTDIR)
             return
-        if wants_directory and not source.is_dir:
+        if any(slashes) and not source.is_dir:
             raise error(errno.ENOTDIR)
 
     def _same(self, one: LayerNode, other: LayerNode) -> bool:

@@ -334,10 +334,15 @@ class Namespace:
         if found is None:
             found = self.reach(target)
             if isinstance(found, Location):
+                found.node.keep()
                 if len(self._directories) >= _DIRECTORIES:
                     del self._directories[next(iter(self._directories))]
                 self._directories[inode] = found
         return found
+
+    def forget_directories(self) -> None:
+        """A directory has been removed or moved: what is remembered may be wrong, or keep it from ending."""
+        self._directories.clear()
 
     def locate(self, fd: int, host_path: bytes) -> Location | None:
         """Which object of the tree a host descriptor is, by the mount it lies on.

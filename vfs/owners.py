@@ -59,7 +59,10 @@ def kept(fd: int, status: os.stat_result) -> Kept | None:
             return Kept.parse(os.getxattr(self_path(fd), KEPT), status.st_mode)
         except (OSError, ValueError):
             pass
-    return _beside.get((status.st_dev, status.st_ino)) if _beside else None
+    found = _beside.get((status.st_dev, status.st_ino)) if _beside else None
+    if found is not None and stat.S_IFMT(found.mode) != stat.S_IFMT(status.st_mode) and not stat.S_ISREG(status.st_mode):
+        return None  # the number has gone to another object
+    return found
 
 
 class Beside:

@@ -59,6 +59,7 @@ class TmpFs(HostFs):
         data = TMPFS_MAGIC.to_bytes(8, "little") + super().statfs(node)[8:]
         if self.size is None:
             return data
+        self._looked = 0.0  # who asks wants to know, and seldom asks
         blocks = self.size // _BLOCK
         free = max(0, blocks - self._count() // _BLOCK)
         return data[:8] + b"".join(number.to_bytes(8, "little") for number in (_BLOCK, blocks, free, free)) + data[40:]

@@ -25,6 +25,12 @@ def _attribute_name(call: Call, index: int) -> bytes:
     return name
 
 
+def _open_file(call: Call) -> Location | OpenFile:
+    """What the caller's descriptor is of.  EBADF, also where it only names a file."""
+    call.files.check_not_path(call.int(0))
+    return descriptor_location(call, call.int(0))
+
+
 def _fill(call: Call, data: bytes, address: int, size: int):
     """The getxattr convention: size 0 only asks how much there is."""
     if size:
@@ -40,13 +46,18 @@ def _xattr_location(found: Location | OpenFile) -> Location:
     return found
 
 
-def _setxattr(call: Call, found, name: bytes):
+def _setting(call: Call) -> tuple[bytes, bytes]:
+    """The name and the value that are to be set, judged before any file is looked for.  EINVAL, ERANGE, E2BIG."""
+    if call.int(4) & ~3:
+        raise SysError(Kind.EINVAL)
+    name = _attribute_name(call, 1)
     size = call.args[3]
     if size > _XATTR_SIZE_MAX:
         raise SysError(Kind.E2BIG)
-    if call.int(4) & ~3:
-        raise SysError(Kind.EINVAL)
-    value = call.memory.read(call.args[2], size) if size else b""
+    return name, call.memory.read(call.args[2], size) if size else b""
+
+
+def _setxattr(call: Call, found, name: bytes, value: bytes):
     _check_right(call, name)
     where = _xattr_location(found)
     check_writable(where)
@@ -82,20 +93,20 @@ def _removexattr(call: Call, found, name: bytes):
 
 @linux.answer(188, "setxattr", _XATTR, Support.PARTIAL)
 def setxattr(call: Call):
-    name = _attribute_name(call, 1)
-    return _setxattr(call, call.find(AT_FDCWD, call.path(0)), name)
+    name, value = _setting(call)
+    return _setxattr(call, call.find(AT_FDCWD, call.path(0)), name, value)
 
 
 @linux.answer(189, "lsetxattr", _XATTR, Support.PARTIAL)
 def lsetxattr(call: Call):
-    name = _attribute_name(call, 1)
-    return _setxattr(call, call.find(AT_FDCWD, call.path(0), False), name)
+    name, value = _setting(call)
+    return _setxattr(call, call.find(AT_FDCWD, call.path(0), False), name, value)
 
 
 @linux.answer(190, "fsetxattr", _XATTR, Support.PARTIAL)
 def fsetxattr(call: Call):
-    name = _attribute_name(call, 1)
-    return _setxattr(call, descriptor_location(call, call.int(0)), name)
+    name, value = _setting(call)
+    return _setxattr(call, _open_file(call), name, value)
 
 
 @linux.answer(191, "getxattr", _XATTR, Support.PARTIAL)
@@ -113,7 +124,7 @@ def lgetxattr(call: Call):
 @linux.answer(193, "fgetxattr", _XATTR, Support.PARTIAL)
 def fgetxattr(call: Call):
     name = _attribute_name(call, 1)
-    return _getxattr(call, descriptor_location(call, call.int(0)), name)
+    return _getxattr(call, _open_file(call), name)
 
 
 @linux.answer(194, "listxattr", _XATTR, Support.PARTIAL)
@@ -128,7 +139,7 @@ def llistxattr(call: Call):
 
 @linux.answer(196, "flistxattr", _XATTR, Support.PARTIAL)
 def flistxattr(call: Call):
-    return _listxattr(call, descriptor_location(call, call.int(0)))
+    return _listxattr(call, _open_file(call))
 
 
 @linux.answer(197, "removexattr", _XATTR, Support.PARTIAL)
@@ -146,7 +157,7 @@ def lremovexattr(call: Call):
 @linux.answer(199, "fremovexattr", _XATTR, Support.PARTIAL)
 def fremovexattr(call: Call):
     name = _attribute_name(call, 1)
-    return _removexattr(call, descriptor_location(call, call.int(0)), name)
+    return _removexattr(call, _open_file(call), name)
 
 
 # -- watching ---------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import struct
 
@@ -25,6 +26,8 @@ def _read(call: Call, fd: int, size: int, store) -> Return:
     The offset moves with what was read, and back if the caller cannot take it.
     """
     directory = OpenFile(call.files.get(fd))
+    if fcntl.fcntl(directory.fd, fcntl.F_GETFL) & os.O_PATH:
+        raise SysError(Kind.EBADF)
     location = call.sandbox.namespace.directory(directory)
     if isinstance(location, OpenFile) or not location.node.is_dir:
         raise SysError(Kind.ENOENT if is_removed_directory(directory.fd) else Kind.ENOTDIR)

@@ -546,6 +546,7 @@ def utimensat(call: Call):
             raise SysError(Kind.EFAULT)
         if flags:
             raise SysError(Kind.EINVAL)
+        call.files.check_not_path(call.int(0))
         return _utimens(call, descriptor_location(call, call.int(0)), times)
     return _utimens(call, find_or_self(call, call.int(0), call.path(1), flags), times)
 

@@ -240,8 +240,6 @@ def renameat2(call: Call):
 
 
 def _readlink(call: Call, dirfd: int, path: bytes, address: int, size: int):
-    if size <= 0:
-        raise SysError(Kind.EINVAL)
     if path:
         found = call.find(dirfd, path, False)
     else:
@@ -257,6 +255,8 @@ def _readlink(call: Call, dirfd: int, path: bytes, address: int, size: int):
 
 @linux.answer(89, "readlink")
 def readlink(call: Call):
+    if call.int(2) <= 0:
+        raise SysError(Kind.EINVAL)
     path = call.path(0)
     if not path:
         raise SysError(Kind.ENOENT)
@@ -265,4 +265,6 @@ def readlink(call: Call):
 
 @linux.answer(267, "readlinkat")
 def readlinkat(call: Call):
+    if call.int(3) <= 0:
+        raise SysError(Kind.EINVAL)
     return _readlink(call, call.int(0), call.path(1), call.args[2], call.int(3))

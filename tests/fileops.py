@@ -239,13 +239,9 @@ FOR_ROOT = (
 
 # What ought not to differ, and does today: a line goes when its cause does.
 UNMENDED = (
-    Known(
-        rf"(list|listold|listrm|futimens) {_ANY}\n\w+ EBADF\n{_ANY}", "abi/directories.py:_read, abi/files.py: O_PATH is EBADF"
-    ),
     Known(rf"link \d % {_ANY}\n\w+ EBADF\n\w+ EFAULT", "abi/names.py:_link reads the second path first"),
-    Known(rf"(setx|access|readlink|watch) {_ANY}\n\w+ EINVAL\n\w+ E\w+", "flags and sizes are checked after the path"),
+    Known(rf"(access|watch) {_ANY}\n\w+ EINVAL\n\w+ E\w+", "flags and sizes are checked after the path"),
     Known(rf"watch {_ANY}\n\w+ EINVAL\n\w+ \d+", "abi/attributes.py: a mask of nothing is EINVAL"),
-    Known(rf"listx f {_ANY}\n\w+ EBADF\n{_ANY}", "abi/attributes.py:flistxattr: O_PATH is EBADF"),
     Known(
         rf"openat2 {_ANY}NO_XDEV{_ANY}\n\w+ EXDEV\n{_ANY}", "abi/files.py: a link to / is EXDEV for the kernel, wherever it leads"
     ),
@@ -254,7 +250,6 @@ UNMENDED = (
     Known(
         rf"(rename|link) {_ANY}\n\w+ E\w+\n\w+ E\w+", "abi/names.py reads both paths before it looks for the first, or at flags"
     ),
-    Known(rf"(rmx|getx|setx) f {_ANY}\n\w+ EBADF\n{_ANY}", "abi/attributes.py: O_PATH is EBADF"),
     Known(
         rf"the tree at the end\n({_ANY} a )[\d.]+( {_ANY})\n\1now\2",
         "a link was followed that was not natively, by the checks' order",

@@ -274,7 +274,7 @@ class LayeredGuest(Guest):
 
 
 def host_tree(root: Path) -> dict[bytes, Entry]:
-    """The same of a host directory."""
+    """The same of a host directory; what is the user's is root's."""
     found: dict[bytes, tuple] = {}
     top = os.fsencode(root)
     for directory, names, files in os.walk(top):
@@ -282,7 +282,8 @@ def host_tree(root: Path) -> dict[bytes, Entry]:
             path = os.path.join(directory, name)
             st = os.lstat(path)
             status = Status(
-                st.st_dev, st.st_ino, st.st_nlink, st.st_mode, st.st_uid, st.st_gid, st.st_rdev, st.st_size, 0, 0, 0, 0,
+                st.st_dev, st.st_ino, st.st_nlink, st.st_mode, 0 if st.st_uid == os.geteuid() else st.st_uid,
+                0 if st.st_gid == os.getegid() else st.st_gid, st.st_rdev, st.st_size, 0, 0, 0, 0,
                 *divmod(st.st_mtime_ns, 10**9), 0, 0,
             )  # fmt: skip
             content = b""
@@ -514,7 +515,9 @@ class Script:
             self.call("linkat", fd, b"", *self.place(), 0x1000)
 
     def descriptor(self) -> None:
-        if those := self.files + self.held():
+        # What a descriptor is of cannot be told where its own name has gone and another is left.
+        files = [fd for fd in self.files if not os.fstat(fd.native).st_nlink or os.path.exists(os.readlink(f"/proc/self/fd/{fd.native}"))]
+        if those := files + self.held():
             fd = self.dice.choice(those)
             if fd in self.files or self.dice.random() < 0.5:
                 self.call("fchmod", fd, self.dice.choice((0o700, 0o755)))
@@ -558,10 +561,11 @@ class Script:
         self.call("renameat2", *self.place(), *self.place(), self.dice.choice((0, 0, 0, NOREPLACE, EXCHANGE)))
 
     def chmod(self) -> None:
-        self.call("fchmodat", *self.place(), self.dice.choice((0o644, 0o700, 0o755)))
+        self.call("fchmodat", *self.place(), self.dice.choice((0o744, 0o700, 0o755)))
 
     def chown(self) -> None:
-        self.call("fchownat", *self.place(), self.dice.choice((0, 7)), self.dice.choice((-1, 8)), NOFOLLOW)
+        if os.geteuid() == 0:
+            self.call("fchownat", *self.place(), self.dice.choice((0, 7)), self.dice.choice((-1, 8)), NOFOLLOW)
 
     def times(self) -> None:
         second = self.dice.randrange(10**9)
@@ -738,6 +742,23 @@ def test_what_is_laid_over_something_else_replaces_it(tmp_path, start, below, ab
         assert guest.names(b"/x") == seen
         assert guest("stat", b"/x/inner0", Out(144)) == (0 if merged else -errno.ENOENT)
     assert flat(layers, tmp_path) == guest.everything()
+
+
+def test_a_directory_laid_over_a_symlink_has_none_of_what_that_leads_to(tmp_path, start):
+    layers = Layers(tmp_path, 2)
+    layers.give("target/name", "0")
+    (layers.lowers[0] / "x").symlink_to("target")
+    (layers.lowers[0] / "loop").symlink_to("loop")
+    layers.give_directory("x", layer=1)
+    layers.give_directory("loop", layer=1)
+    guest = start(layers)
+    for directory in (b"/x", b"/loop"):
+        assert guest.names(directory) == []
+        assert guest.fails("open", directory + b"/name/more", RO) == guest.fails("unlink", directory + b"/name") == "ENOENT"
+        guest.do("mkdir", directory + b"/name", 0o755)
+        guest.write(directory + b"/name/more", b"1")
+    assert guest.names(b"/target") == [b"name"]
+    assert guest.everything() == flat(layers, tmp_path)
 
 
 def flat(layers: Layers, place: Path) -> dict[bytes, Entry]:

@@ -201,10 +201,16 @@ def state(place: Path, name: str, deadline: Deadline, number: int | None, run: b
     return found, died
 
 
-MANY = [name for name in STEPS if name.endswith(("directory", "directories", "over", "exchange", "linked", "kinds"))]
+LONG = ("directory", "directories", "over", "marked", "exchange", "linked", "kinds")
+HALF = pytest.mark.xfail(strict=True, reason="HostFs._keep sets the mark before what it stands for")
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in MANY)) for name in STEPS])
+def parameters() -> list:
+    marks = {name: [pytest.mark.slow] for name in STEPS if name.endswith(LONG)} | {"set-id": [HALF]}
+    return [pytest.param(name, marks=marks.get(name, ())) for name in STEPS]
+
+
+@pytest.mark.parametrize("name", parameters())
 def test_dying_at_any_point_of_a_call_leaves_all_as_before_or_after(tmp_path, deadline, name):
     before, _ = state(tmp_path / "before", name, deadline, None, run=False)
     after, _ = state(tmp_path / "after", name, deadline, None)

@@ -696,14 +696,15 @@ class LayerFs(HostFs):
             found = self._find(parent, (name,))
             if found is None or found[0] is not None:
                 return True
-            kernel.fstatat(*self._bottom_at(parent, (name,)), kernel.AT_SYMLINK_NOFOLLOW)
+            at, path = self._bottom_at(parent, (name,))
+            kernel.fstatat(at, path, kernel.AT_SYMLINK_NOFOLLOW)
+            return self._status_beneath(at, path) is not None  # not so by way of a symlink that a directory lies over
         except FileNotFoundError:
             return False
-        except NotADirectoryError:
-            if parent.is_dir and parent.dirs:  # laid over a file
+        except OSError as problem:
+            if problem.errno in (errno.ENOTDIR, errno.ELOOP) and parent.is_dir:  # laid over a file or a symlink
                 return False
             raise
-        return True
 
     def _made(self, directory: Dir, name: bytes, child: Dir | int, inode: int = 0) -> None:
         """Remember a new name of the upper layer; its whiteout, if it had one, is not needed any more."""

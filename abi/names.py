@@ -152,7 +152,7 @@ def _unlink(call: Call, dirfd: int, path: bytes):
         raise SysError(Kind.EISDIR)
     check_writable(where)
     node = where.fs.lookup(where.node, parent.name)
-    if parent.slash:
+    if node.is_dir or parent.slash:
         raise SysError(Kind.EISDIR if node.is_dir else Kind.ENOTDIR)
     _existing(call, parent)
     where.fs.unlink(where.node, parent.name)

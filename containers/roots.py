@@ -101,6 +101,7 @@ def mount(namespace: Namespace, settings: Settings, scratch: Scratch, made_up: S
     for path, size in settings.tmpfs:
         _mount(namespace, TmpFs(scratch.directory, size=size), path, settings.read_only)
     for volume in settings.volumes:
+        namespace.root.fs.share(os.path.realpath(os.fsencode(volume.source)))
         _mount(namespace, _volume(volume), volume.target, settings.read_only, volume.read_only)
 
 
@@ -130,7 +131,8 @@ def _mount_point(namespace: Namespace, names: tuple[bytes, ...], directory: bool
         except FileNotFoundError:
             if root_read_only and here.fs.type != b"overlay":
                 if not last:
-                    raise CannotRun(f"/{os.fsdecode(b'/'.join(names))}: nothing there to mount on, and the root is read-only") from None
+                    shown = os.fsdecode(b"/" + b"/".join(names))
+                    raise CannotRun(f"{shown}: nothing there to mount on, and the root is read-only") from None
                 return here.path + (name,)  # it can be reached, if not listed: the table of mounts is asked first
             try:
                 if last and not directory:

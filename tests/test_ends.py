@@ -272,5 +272,6 @@ def test_a_failure_of_int80s_own_is_125(ends, int80):
 def test_openings_that_nobody_will_answer_end_with_the_sandbox(run):
     """Their workers are woken by a signal, which must not meet an interpreter that has let go of it."""
     for _ in range(10):
-        done = run("sh", "-c", "rm -f /tmp/p; mkfifo /tmp/p; for i in 1 2 3 4; do cat /tmp/p & done; cat /proc/self/stat >/tmp/x; exit 3")
+        script = "rm -f /tmp/p; mkfifo /tmp/p; for i in 1 2 3 4; do cat /tmp/p & done; cat /proc/self/stat >/tmp/x; exit 3"
+        done = run("sh", "-c", script)
         assert (done.returncode, done.stderr) == (3, b"")

@@ -255,7 +255,8 @@ RESOLVES = {"NO_XDEV": 1, "NO_MAGICLINKS": 2, "NO_SYMLINKS": 4, "BENEATH": 8, "I
 
 @pytest.mark.parametrize("resolve", RESOLVES.values(), ids=RESOLVES)
 def test_openat2_restricts_the_walk_as_the_kernel_does(compare, resolve):
-    ways = ["/nowhere-int80", "/dir/..", "../work/file", "dir/../..", "dir/../file", "todir/../file", "/", "/..", "absolute", "outward", "inner/x"]
+    ways = ["/nowhere-int80", "/dir/..", "../work/file", "dir/../..", "dir/../file", "todir/../file", "/", "/.."]
+    ways += ["absolute", "outward", "inner/x"]
     calls = [("symlink", b"/nowhere-int80", b"absolute"), ("symlink", b"../../x", b"outward"), ("symlink", b"..", b"inner")]
     calls += [("openat2", AT_FDCWD, path, how(resolve=resolve), 24) for path in (*SHORT, *map(str.encode, ways))]
     calls += [("openat2", AT_FDCWD, path, how(CREAT | WO, 0o600, resolve), 24) for path in (b"made", b"../made", b"dangling")]

@@ -310,7 +310,9 @@ def _entries(found: dict[bytes, tuple[Status, bytes, dict[str, bytes]]]) -> dict
 
 
 def differences(one: dict, other: dict) -> list[str]:
-    return [f"{path}: {one.get(path)} and {other.get(path)}" for path in sorted({*one, *other}) if one.get(path) != other.get(path)]
+    return [
+        f"{path}: {one.get(path)} and {other.get(path)}" for path in sorted({*one, *other}) if one.get(path) != other.get(path)
+    ]
 
 
 # -- an image as OCI tools unpack it, which is what ours must mean the same by ----------------------
@@ -472,7 +474,7 @@ class Script:
         shown = [f"fd{arg.guest}" if isinstance(arg, Pair) else "cwd" if arg == AT_FDCWD else arg for arg in args]
         self.log.append(f"{name}({', '.join(map(str, shown))})")
         result = self.twin(name, *args)
-        self.log[-1] += f" = {'fd%d' % result.guest if isinstance(result, Pair) else result}"
+        self.log[-1] += f" = fd{result.guest}" if isinstance(result, Pair) else f" = {result}"
         return result
 
     def step(self) -> None:
@@ -516,7 +518,11 @@ class Script:
 
     def descriptor(self) -> None:
         # What a descriptor is of cannot be told where its own name has gone and another is left.
-        files = [fd for fd in self.files if not os.fstat(fd.native).st_nlink or os.path.exists(os.readlink(f"/proc/self/fd/{fd.native}"))]
+        files = [
+            fd
+            for fd in self.files
+            if not os.fstat(fd.native).st_nlink or os.path.exists(os.readlink(f"/proc/self/fd/{fd.native}"))
+        ]
         if those := files + self.held():
             fd = self.dice.choice(those)
             if fd in self.files or self.dice.random() < 0.5:
@@ -573,7 +579,14 @@ class Script:
 
     def set_attribute(self) -> None:
         value = self.dice.randbytes(3)
-        self.call("lsetxattr", self.path(), self.dice.choice((b"user.x", b"user.colour")), bytearray(value), 3, self.dice.choice((0, 1, 2)))
+        self.call(
+            "lsetxattr",
+            self.path(),
+            self.dice.choice((b"user.x", b"user.colour")),
+            bytearray(value),
+            3,
+            self.dice.choice((0, 1, 2)),
+        )
 
     def remove_attribute(self) -> None:
         self.call("lremovexattr", self.path(), self.dice.choice((b"user.x", b"user.colour")))
@@ -1094,7 +1107,8 @@ def test_names_of_whiteouts_are_neither_seen_nor_made(layers, start):
     guest.do("unlink", b"/d/file")
     assert guest.fails("open", b"/d/.wh.file", RO) == "ENOENT"
     for call in (("mkdir", b"/.wh.x", 0o755), ("open", b"/d/.wh..wh..opq", CREAT | WO, 0o644), ("symlink", b"x", b"/.wh.y"),
-                 ("mknod", b"/.wh.p", stat.S_IFIFO | 0o644, 0), ("link", b"/d", b"/.wh.z"), ("rename", b"/d", b"/.wh.z")):  # fmt: skip
+                 ("mknod", b"/.wh.p", stat.S_IFIFO | 0o644, 0), ("link", b"/d", b"/.wh.z"),
+                 ("rename", b"/d", b"/.wh.z")):  # fmt: skip
         assert guest.fails(*call) in ("EINVAL", "EPERM")
     assert guest.fails("unlink", b"/d/.wh.file") == "ENOENT"
     assert guest.fails("rename", b"/d/.wh.file", b"/x") == "ENOENT"
@@ -1192,7 +1206,9 @@ def test_a_renamed_directory_lets_nothing_through_of_what_it_covers(merged, star
     assert guest.everything() == flat(merged, merged.place)
 
 
-@pytest.mark.parametrize("one, other", [(b"/d", b"/e"), (b"/d", b"/d/../e/other"), (b"/e/other", b"/d/low"), (b"/d/sub", b"/empty")])
+@pytest.mark.parametrize(
+    "one, other", [(b"/d", b"/e"), (b"/d", b"/d/../e/other"), (b"/e/other", b"/d/low"), (b"/d/sub", b"/empty")]
+)
 def test_two_names_are_exchanged_whatever_they_are(merged, start, one, other):
     guest = start(merged)
     inodes = [guest.lstat(path).inode for path in (one, other)]

@@ -30,9 +30,10 @@ from vfs.layers import LayerFs
 # -- dying at the N-th change -----------------------------------------------------------------------
 
 CHANGING = (
-    "mkdir rename unlink rmdir link symlink mknod utime chmod setxattr removexattr ftruncate truncate copy_file_range sendfile write"
-).split()
-CHANGING_KERNEL = "renameat2 linkat utimensat fchownat".split()
+    "mkdir", "rename", "unlink", "rmdir", "link", "symlink", "mknod", "utime", "chmod", "setxattr", "removexattr", "ftruncate",
+    "truncate", "copy_file_range", "sendfile", "write",
+)  # fmt: skip
+CHANGING_KERNEL = ["fchmod", "renameat2", "linkat", "utimensat", "fchownat"]
 
 
 class Killed(BaseException):
@@ -202,11 +203,8 @@ def state(place: Path, name: str, deadline: Deadline, number: int | None, run: b
 
 
 LONG = ("directory", "directories", "over", "marked", "exchange", "linked", "kinds")
-HALF = pytest.mark.xfail(strict=True, reason="HostFs._keep sets the mark before what it stands for")
-
-
 def parameters() -> list:
-    marks = {name: [pytest.mark.slow] for name in STEPS if name.endswith(LONG)} | {"set-id": [HALF]}
+    marks = {name: [pytest.mark.slow] for name in STEPS if name.endswith(LONG)}
     return [pytest.param(name, marks=marks.get(name, ())) for name in STEPS]
 
 
@@ -324,7 +322,7 @@ def test_a_supervisor_killed_hundreds_of_times_leaves_layers_that_open_and_whole
 
 # -- apply killed -----------------------------------------------------------------------------------
 
-VERSIONS = {f"{directory}{number}": directory for directory in ("", "d/", "e/f/") for number in range(8)}
+NAMES = [f"{directory}{number}" for directory in ("", "d/", "e/f/") for number in range(8)]
 
 
 def contents(home: Path) -> dict[str, str]:
@@ -338,7 +336,7 @@ def test_an_apply_killed_at_any_moment_leaves_files_old_or_new_and_can_be_made_a
     for round_ in range(40):
         place = tmp_path / str(round_)
         home = place / "home"
-        for name in VERSIONS:
+        for name in NAMES:
             (home / name).parent.mkdir(parents=True, exist_ok=True)
             (home / name).write_text("old" * 20_000)
         old = contents(home)
@@ -349,8 +347,8 @@ def test_an_apply_killed_at_any_moment_leaves_files_old_or_new_and_can_be_made_a
             "mv e/f/7 moved; mkdir new; for name in $(seq 400); do echo new >new/$name; done; rm -r e/f/0 e/f/1; chmod 700 d/0"
         )
         made = subprocess.run(
-            [*int80, "try", "-n", "t", "--", "/bin/sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            start_new_session=True, timeout=60, stdin=subprocess.DEVNULL,
+            [*int80, "try", "-n", "t", "--", "/bin/sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, start_new_session=True, timeout=60, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert made.returncode == 0, made.stdout
         upper = place / "data/int80/tries/t/upper" / home.relative_to("/")

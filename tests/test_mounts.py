@@ -183,7 +183,12 @@ def test_a_read_only_volume_is_only_read(sh, source):
 
 def test_a_volume_in_a_read_only_root_can_be_written(sh, run, source):
     (run.root / "x").mkdir()
-    out = sh("echo a >/x/new; (echo a >/new) 2>&1 | sed 's/.*: //'; echo a >/tmp/new && cat /tmp/new", "--read-only", "-v", f"{source}:/x")
+    out = sh(
+        "echo a >/x/new; (echo a >/new) 2>&1 | sed 's/.*: //'; echo a >/tmp/new && cat /tmp/new",
+        "--read-only",
+        "-v",
+        f"{source}:/x",
+    )
     assert out.splitlines() == ["Read-only file system", "a"]
     assert (source / "new").read_text() == "a\n"
     assert list((run.root / "tmp").iterdir()) == []
@@ -264,7 +269,6 @@ def test_what_cannot_be_mounted_is_said_in_one_line(run, option, said):
     assert done.stderr.count(b"\n") == 1
 
 
-@pytest.mark.xfail(strict=True, reason="a descriptor of a directory that a volume shows too is taken for the volume's")
 def test_changes_to_this_machines_root_are_private_and_those_to_a_volume_are_not(int80, tmp_path, source, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     script = f"rm -r {source}/inner && ls {source} /vol && echo a >/vol/new"
@@ -278,7 +282,7 @@ def test_changes_to_this_machines_root_are_private_and_those_to_a_volume_are_not
 
 def test_this_machines_root_is_only_read_with_read_only(int80, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    script = f"(echo a >{tmp_path}/new) 2>/dev/null || echo refused; echo b >/tmp/b && cat /tmp/b; (: >/etc/new) 2>/dev/null || echo refused"
+    script = f"(: >{tmp_path}/new) 2>&- || echo refused; echo b >/tmp/b && cat /tmp/b; (: >/etc/new) 2>&- || echo refused"
     command = [*int80, "run", "--read-only", "--", "/bin/sh", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, start_new_session=True, stdin=subprocess.DEVNULL)
     assert (done.returncode, done.stdout.split()) == (0, ["refused", "b", "refused"])

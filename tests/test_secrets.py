@@ -119,8 +119,8 @@ def test_a_symlink_to_a_whole_home_hides_only_itself(home):
 @pytest.mark.parametrize(
     "name",
     ["GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "PGPASSWORD", "MYSQL_PWD", "db_passwd", "OPENAI_API_KEY",
-     "STRIPE_KEY", "GITHUB_PAT", "SSH_AUTH_SOCK", "SSH_AGENT_PID", "GPG_AGENT_INFO", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR",
-     "XAUTHORITY", "GOOGLE_APPLICATION_CREDENTIALS", "KRB5CCNAME", "NPM_CONFIG__AUTH"],
+     "STRIPE_KEY", "GITHUB_PAT", "SSH_AUTH_SOCK", "SSH_AGENT_PID", "GPG_AGENT_INFO", "DBUS_SESSION_BUS_ADDRESS",
+     "XDG_RUNTIME_DIR", "XAUTHORITY", "GOOGLE_APPLICATION_CREDENTIALS", "KRB5CCNAME", "NPM_CONFIG__AUTH"],
 )  # fmt: skip
 def test_variables_that_hold_or_lead_to_secrets_are_not_passed_on(monkeypatch, name):
     monkeypatch.setenv(name, "x")
@@ -161,19 +161,23 @@ def test_inside_no_other_name_leads_to_a_secret(shell, home, tmp_path):
     (tmp_path / "link").symlink_to("home")
     (tmp_path / "direct").symlink_to("home/.ssh")
     names = [tmp_path / "link/.ssh/id_rsa", tmp_path / "direct/id_rsa", f"/proc/self/root{home}/.ssh/id_rsa",
-             f"/proc/self/cwd/.ssh/id_rsa", f"{home}/.docker/../.ssh/id_rsa", f"{home}//.ssh/./id_rsa"]  # fmt: skip
+             "/proc/self/cwd/.ssh/id_rsa", f"{home}/.docker/../.ssh/id_rsa", f"{home}//.ssh/./id_rsa"]  # fmt: skip
     assert shell("; ".join(f"cat {name} 2>/dev/null" for name in names) + "; true") == ""
 
 
 def test_inside_what_is_exposed_is_there_and_only_that(shell, home):
     assert shell("cat .ssh/id_rsa; ls -A", "--expose", "~/.ssh").split() == ["of", ".ssh/id_rsa", ".docker", ".ssh", "file"]
-    assert shell("ls -A .ssh; cat .ssh/known_hosts", "--expose", str(home / ".ssh/known_hosts")) == "known_hosts\nof .ssh/known_hosts\n"
+    assert (
+        shell("ls -A .ssh; cat .ssh/known_hosts", "--expose", str(home / ".ssh/known_hosts"))
+        == "known_hosts\nof .ssh/known_hosts\n"
+    )
     assert shell("ls", "--hide", str(home / "file")) == ""
 
 
 def test_a_file_of_that_name_made_inside_is_the_guests_own(shell, home):
     before = {path: path.read_text() for path in home.rglob("*") if path.is_file()}
-    script = "mkdir .ssh && echo mine >.ssh/id_rsa && cat .ssh/*; echo x >.netrc; mv .ssh .aws; ls -A . .aws; rm -r .aws; mkdir .aws; ls -A .aws"
+    script = "mkdir .ssh && echo mine >.ssh/id_rsa && cat .ssh/*; echo x >.netrc; mv .ssh .aws; ls -A . .aws"
+    script += "; rm -r .aws; mkdir .aws; ls -A .aws"
     assert shell(script).split() == ["mine", ".:", ".aws", ".docker", ".netrc", "file", ".aws:", "id_rsa"]
     assert {path: path.read_text() for path in home.rglob("*") if path.is_file()} == before
 

@@ -26,7 +26,8 @@ def print_of(place: Path) -> dict[str, tuple]:
         if stat.S_ISREG(status.st_mode):
             content = hashlib.sha256(path.read_bytes()).hexdigest()
         found[str(path.relative_to(place))] = (
-            status.st_mode, status.st_uid, status.st_gid, status.st_ino, status.st_nlink, status.st_size, status.st_mtime_ns, content
+            status.st_mode, status.st_uid, status.st_gid, status.st_ino, status.st_nlink, status.st_size, status.st_mtime_ns,
+            content,
         )  # fmt: skip
     return found
 
@@ -219,7 +220,8 @@ def test_a_hard_link_made_inside_is_one_file_when_it_is_applied(machine):
 def test_modes_times_links_and_odd_names_arrive(machine):
     script = r"""umask 0; echo x >'new
 line'; chmod 751 'new
-line'; echo x >keep; touch -d @1000000000.5 keep; mkdir -m 2770 d; ln -s nowhere d/link; mkfifo d/pipe; printf x >"$(printf 'caf\351')"; cp -a keep copy"""
+line'; echo x >keep; touch -d @1000000000.5 keep; mkdir -m 2770 d
+ln -s nowhere d/link; mkfifo d/pipe; printf x >"$(printf 'caf\351')"; cp -a keep copy"""
     machine.attempt(script)
     machine("apply", "-y", "t", machine.home)
     home = machine.home

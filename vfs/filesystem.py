@@ -110,6 +110,9 @@ class FileSystem:
         """As `place`, for a file without a name, by the host path it had; None when it is not of this tree."""
         return None
 
+    def share(self, host_path: bytes) -> None:
+        """Another mount shows a part of the host that this tree may show too."""
+
     def shows(self, dev: int, ino: int) -> bool:
         """Whether `shown` may have something to say of a host file."""
         return True

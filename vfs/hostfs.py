@@ -436,9 +436,12 @@ class HostFs(FileSystem):
         path = self_path(node.fd)
         if kind in (stat.S_IFREG, stat.S_IFDIR):
             mode = what.mode & (0o2777 if kind == stat.S_IFDIR else 0o0777)
+            marked = mode | stat.S_ISVTX | _rights(kind) | stat.S_IRUSR | stat.S_IWUSR
             try:
-                os.chmod(path, mode | stat.S_ISVTX | _rights(kind) | stat.S_IRUSR | stat.S_IWUSR)
+                if not os.access(path, os.W_OK):
+                    os.chmod(path, stat.S_IMODE(status.st_mode) | stat.S_IRUSR | stat.S_IWUSR)  # else no attribute can be set
                 os.setxattr(path, KEPT, what.text())
+                os.chmod(path, marked)  # last: the mark must not be there without what it marks
                 return
             except OSError as problem:
                 if problem.errno not in (errno.EOPNOTSUPP, errno.EPERM, errno.ENOSPC):

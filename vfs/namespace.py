@@ -108,7 +108,10 @@ class Rules:
 
     __slots__ = ("beneath", "no_magic", "no_symlinks", "no_xdev", "scoped")
 
-    def __init__(self, beneath: Path | None = None, scoped: bool = False, no_xdev: bool = False, no_magic: bool = False, no_symlinks: bool = False) -> None:
+    def __init__(
+        self, beneath: Path | None = None, scoped: bool = False, no_xdev: bool = False, no_magic: bool = False,
+        no_symlinks: bool = False,
+    ) -> None:  # fmt: skip
         self.beneath = beneath
         self.scoped = scoped  # beneath or in a root of its own: no magic link may lead out
         self.no_xdev = no_xdev

@@ -99,4 +99,5 @@ class TmpFs(HostFs):
 
 def _held(fd: int) -> int:
     with os.scandir(fd) as entries:
-        return sum(entry.stat(follow_symlinks=False).st_blocks * 512 for entry in entries if not entry.is_dir(follow_symlinks=False))
+        files = (entry for entry in entries if not entry.is_dir(follow_symlinks=False))
+        return sum(entry.stat(follow_symlinks=False).st_blocks * 512 for entry in files)

@@ -392,7 +392,8 @@ def _heading(pair: _Pair) -> Iterator[bytes]:
     elif pair.after is None:
         yield b"deleted file mode %o\n" % pair.before.mode
     elif pair.before.mode != pair.after.mode:
-        yield b"old mode %o\nnew mode %o\n" % (pair.before.mode, pair.after.mode)
+        yield b"old mode %o\n" % pair.before.mode
+        yield b"new mode %o\n" % pair.after.mode
 
 
 def _quoted(prefix: bytes, pair: _Pair, end: bytes = b"") -> bytes:

@@ -73,7 +73,7 @@ def _mknod(call: Call, dirfd: int, path: bytes, mode: int, device: int):
     if kind in (_S_IFCHR, _S_IFBLK) and not call.process.credentials.capable(_CAP_MKNOD):
         raise SysError(Kind.EPERM)
     mode = (kind or _S_IFREG) | mode & 0o7777 & ~call.process.fs.umask
-    parent.location.fs.mknod(parent.location.node, parent.name, mode, device)
+    parent.location.fs.mknod(parent.location.node, parent.name, mode, device & 0xFFFFFFFF)
     return OK
 
 

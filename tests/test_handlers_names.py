@@ -264,6 +264,22 @@ def test_a_device_node_is_a_file_that_says_so(call, kind):
     assert opened >= 0 if kind == 0o020000 else opened == -errno.EACCES
 
 
+@pytest.mark.parametrize("device", [0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF, 0x7FFFFFFF])
+def test_a_device_number_is_32_bits(call, device):
+    assert call("mknod", b"/device", 0o020600, device) == 0
+    out = Out(144)
+    assert call("stat", b"/device", out) == 0
+    assert int.from_bytes(out.guest[40:48], "little") == device & 0xFFFFFFFF
+
+
+def test_what_is_kept_of_a_file_may_be_nonsense(call):
+    (call.root / "file").write_text("")
+    (call.root / "file").chmod(0o1644)
+    for text in (b"", b"1", b"x:y:z", b"0:0:0644:char-9999999999999999999-1", b"99999999999999999999999:0:0644", b"-5:0:0644"):
+        os.setxattr(call.root / "file", "user.containers.override_stat", text)
+        assert call("stat", b"/file", Out(144)) == 0
+
+
 def test_only_harmless_devices_open(call):
     assert call("mknod", b"/memory", 0o020666, 0x101) == 0
     assert call("open", b"/memory", os.O_RDONLY, 0) == -errno.EACCES

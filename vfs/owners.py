@@ -46,6 +46,8 @@ class Kept:
             name, major, minor = more[0].split(b"-")
             kind = stat.S_IFCHR if name == b"char" else stat.S_IFBLK
             device = os.makedev(int(major), int(minor))
+        if not (0 <= int(uid) < 1 << 32 and 0 <= int(gid) < 1 << 32):
+            raise ValueError(f"no owner: {uid}:{gid}")
         return cls(int(uid), int(gid), kind | int(mode, 8) & 0o7777, device)
 
 
@@ -57,8 +59,8 @@ def kept(fd: int, status: os.stat_result) -> Kept | None:
     if status.st_mode & stat.S_ISVTX and not stat.S_ISLNK(status.st_mode):
         try:
             return Kept.parse(os.getxattr(self_path(fd), KEPT), status.st_mode)
-        except (OSError, ValueError):
-            pass
+        except (OSError, ValueError, OverflowError):
+            pass  # written by somebody else
     found = _beside.get((status.st_dev, status.st_ino)) if _beside else None
     if found is not None and stat.S_IFMT(found.mode) != stat.S_IFMT(status.st_mode) and not stat.S_ISREG(status.st_mode):
         return None  # the number has gone to another object
@@ -91,7 +93,7 @@ class Beside:
             else:
                 _beside.pop(key, None)
                 self.known.discard(key)
-        except ValueError:
+        except (ValueError, OverflowError):
             pass  # a line cut short
 
     def put(self, status: os.stat_result, kept: Kept | None) -> None:

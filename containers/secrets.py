@@ -129,3 +129,34 @@ def harmless_environment() -> dict[bytes, bytes]:
         for name, value in os.environ.items()
         if not _SECRET_VARIABLE.search(name.upper()) and name not in _SOCKET_VARIABLES and not _SECRET_VALUE.search(value)
     }
+
+
+def page() -> str:
+    """The list as docs/secrets.md has it."""
+    import textwrap
+
+    kernels = ", ".join(sorted(kind.decode() for kind in _KERNELS))
+    text = (
+        "Made from the lists by `python -m containers.secrets > docs/secrets.md`. `--hide PATH` adds to them, `--expose PATH` "
+        "takes from them; what is hidden reads as absent. Hidden too are int80's own stores, and mounts of file systems that "
+        f"show the host's kernel ({kernels}), but for the guest's own."
+    )
+    lines = [
+        "# What a guest on this machine's root does not see",
+        "",
+        textwrap.fill(text, 120, break_on_hyphens=False),
+        "",
+        "Below every home directory:",
+        "",
+        *(f"- `~/{name}`" for name in HOME),
+        "",
+        "Of the system:",
+        "",
+        *(f"- `{path}`" for path in SYSTEM),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(page(), end="")

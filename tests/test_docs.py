@@ -7,12 +7,17 @@ import tomllib
 from pathlib import Path
 
 from abi.catalogue import page
+from containers import secrets
 
 REPO = Path(__file__).resolve().parent.parent
 
 
 def test_the_page_of_calls_is_made_from_the_tables():
     assert (REPO / "docs/syscalls.md").read_text() == page(), "run: python -m abi.catalogue > docs/syscalls.md"
+
+
+def test_the_page_of_secrets_is_made_from_the_lists():
+    assert (REPO / "docs/secrets.md").read_text() == secrets.page(), "run: python -m containers.secrets > docs/secrets.md"
 
 
 def test_every_link_between_the_documents_leads_to_a_file():

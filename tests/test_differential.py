@@ -38,5 +38,5 @@ def test_thirty_scripts_of_file_operations(sides):
 
 
 @pytest.mark.slow
-def test_five_hundred_scripts_of_file_operations(sides):
-    _check(sides, 2, 500)
+def test_four_hundred_scripts_of_file_operations(sides):
+    _check(sides, 2, 400)

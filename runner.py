@@ -153,6 +153,7 @@ def _settings(parser: _Parser, options: argparse.Namespace, on_host: bool):
     settings.uid_gid = _user(parser, options.user)
     settings.env = _environment(parser, options.env, settings.uid_gid[0], on_host)
     settings.workdir = os.fsencode(options.workdir or (_here() if on_host else "/"))
+    settings.workdir_asked = options.workdir is not None
     settings.hostname = _hostname(parser, options.hostname)
     settings.patch = not options.no_patch
     settings.force_segv = options.no_ia32

@@ -44,7 +44,7 @@ class Settings:
 
     __slots__ = (
         "argv", "env", "force_segv", "hidden", "hostname", "lowers", "patch", "pids_limit", "read_only", "rootfs", "store",
-        "tmpfs", "uid_gid", "upper", "verbose", "volumes", "workdir",
+        "tmpfs", "uid_gid", "upper", "verbose", "volumes", "workdir", "workdir_asked",
     )  # fmt: skip
 
     def __init__(self, rootfs: str | None, argv: list[bytes]) -> None:
@@ -60,6 +60,7 @@ class Settings:
         self.hostname = b"int80"
         self.uid_gid: tuple[int, int] = (0, 0)
         self.workdir = b"/"
+        self.workdir_asked = True  # else / will do where it is not there
         self.read_only = False
         self.pids_limit: int | None = None
         self.patch = True
@@ -110,6 +111,8 @@ def _context(namespace: Namespace, settings: Settings) -> FsContext:
         if not isinstance(found, Location) or not found.node.is_dir:
             raise NotADirectoryError(errno.ENOTDIR, "not a directory")
     except OSError as problem:
+        if not settings.workdir_asked:
+            return context
         name = os.fsdecode(settings.workdir)
         raise CannotRun(f"--workdir {name}: {problem.strerror.lower()} in the root") from None
     context.cwd = found

@@ -282,6 +282,7 @@ def test_changes_to_this_machines_root_are_private_and_those_to_a_volume_are_not
 
 def test_this_machines_root_is_only_read_with_read_only(int80, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)  # which the guest does not have: its /tmp is its own
     script = f"(: >{tmp_path}/new) 2>&- || echo refused; echo b >/tmp/b && cat /tmp/b; (: >/etc/new) 2>&- || echo refused"
     command = [*int80, "run", "--read-only", "--", "/bin/sh", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, start_new_session=True, stdin=subprocess.DEVNULL)

@@ -121,6 +121,7 @@ class Supervisor:
         self.terminal: int | None = None  # the terminal whose foreground group we may set
         self._strangers: dict[int, int] = {}  # stopped tasks nobody has announced yet
         self._stillborn: set[int] = set()  # dead tasks nobody has announced yet
+        self._early: set[int] = set()  # tasks adopted before they were announced
         self._reported: set[int] = set()  # numbers of unsupported calls already spoken of
         self._signals = _signalfd({signal.SIGCHLD} | _FORWARDED)
         self._reserve: list[int] = []
@@ -309,6 +310,9 @@ class Supervisor:
     def _ended(self, task: TracedTask, status: int) -> None:
         self.tree.forking.discard(task.tid)
         self.tree.remove(task.tid)
+        if task.tid in self._early:  # its announcement may still come, and must not bring it back
+            self._early.discard(task.tid)
+            self._stillborn.add(task.tid)
         if self.sandbox.pids_limit is not None and task.tid == task.process.pid:
             self.tree.zombies.add(task.tid)
         if task.aside is not None:
@@ -696,7 +700,8 @@ class Supervisor:
             self._stillborn.discard(tid)
             return
         if tid in self.tree.tasks:
-            return  # adopted before its parent's event came
+            self._early.discard(tid)  # adopted before its parent's event came
+            return
         self._adopt(parent, tid, maybe_thread)
         status = self._strangers.pop(tid, None)
         if status is not None:
@@ -736,6 +741,7 @@ class Supervisor:
                     pass
                 continue
             self._adopt(parent, tid, True)
+            self._early.add(tid)
             self._event(tid, status)
 
     def _parent_of_stranger(self, tid: int) -> TracedTask | None:

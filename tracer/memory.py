@@ -10,14 +10,14 @@ import ctypes
 import os
 
 from abi.errors import Kind, SysError
-from vfs.kernel import libc
+from vfs.kernel import quick
 
 _PAGE = 4096
 _FIRST_READ = 256  # bytes of a path fetched at once, if the page has them: most paths are shorter
 _BUFFER = 1 << 16
 
-_readv = libc.process_vm_readv
-_writev = libc.process_vm_writev
+_readv = quick.process_vm_readv
+_writev = quick.process_vm_writev
 _readv.restype = _writev.restype = ctypes.c_long
 _buffer = ctypes.create_string_buffer(_BUFFER)
 _view = memoryview(_buffer).cast("B")
@@ -77,10 +77,10 @@ class GuestMemory:
         _remote[0] = address
         _remote[1] = _local[1] = first
         count = _readv(self.tid, _local, 1, _remote, 1, 0)
-        data = _view[:count].tobytes() if count > 0 else b""
-        end = data.find(b"\0")
-        if end >= 0:
-            return data[:end]
+        data = _buffer.value  # up to NUL, which may be one of an earlier string behind this one
+        if len(data) < count:
+            return data
+        data = data[:count] if count > 0 else b""
         while len(data) < limit:
             here = address + len(data)
             more = self.read_some(here, min(limit - len(data), _PAGE - (here & _PAGE - 1)))

@@ -32,7 +32,9 @@ class Listener:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
+        # Both are handed to the kernel as they are: ioctl(2) with a buffer that may change is twice as fast in Python.
         self._buffer = bytearray(80)
+        self._response = bytearray(_RESPONSE.size)
         try:
             fcntl.ioctl(fd, NOTIF_SET_FLAGS, _SYNC_WAKE_UP)  # Linux 6.6
             self.sync_wake_up = True
@@ -54,11 +56,13 @@ class Listener:
 
     def reply(self, notification: int, value: int) -> None:
         """Let the call return `value`, a negative errno for failure."""
-        response = _RESPONSE.pack(notification, 0, value, 0) if value < 0 else _RESPONSE.pack(
-            notification, value, 0, 0
-        )  # fmt: skip
+        response = self._response
+        if value < 0:
+            _RESPONSE.pack_into(response, 0, notification, 0, value, 0)
+        else:
+            _RESPONSE.pack_into(response, 0, notification, value, 0, 0)
         try:
-            fcntl.ioctl(self.fd, NOTIF_SEND, response)
+            fcntl.ioctl(self.fd, NOTIF_SEND, response, True)
         except OSError as problem:
             if problem.errno != errno.ENOENT:  # the caller was killed: nobody waits
                 raise

@@ -13,6 +13,7 @@ EXIT_FAILURE = 125  # our own failure, as env(1), chroot(1) and docker(1) have i
 
 _COMMANDS = {
     "run": "run a command in a sandbox",
+    "trace": "log the system calls of a command, without a sandbox",
     "try": "run a command on this machine's root and keep its changes apart",
     "diff": "show what a try would change",
     "apply": "make a try's changes to this machine",
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in _COMMANDS:
         command = {
-            "run": _run, "try": _try, "diff": _diff, "apply": _apply, "discard": _discard, "retarget": _retarget, "check": _check,
+            "run": _run, "trace": _trace, "try": _try, "diff": _diff, "apply": _apply, "discard": _discard, "retarget": _retarget, "check": _check,
         }[arguments[0]]  # fmt: skip
         sys.exit(command(arguments[1:]))
     if arguments and arguments[0] in ("--version", "-V"):
@@ -311,6 +312,15 @@ def _discard(arguments: list[str]) -> int:
     from containers.trying import discard
 
     return discard(parser.parse_args(arguments).names)
+
+
+# -- trace ------------------------------------------------------------------------------------------
+
+
+def _trace(arguments: list[str]) -> int:
+    from tracer.log.command import trace
+
+    return trace(arguments)
 
 
 # -- retarget ---------------------------------------------------------------------------------------

@@ -107,6 +107,35 @@ def _rules(code: Assembler, entry: Entry, planes: dict[int, Plane]) -> int:
     return target
 
 
+def _tree(code: Assembler, runs: list[tuple[int, object]], put) -> int:
+    """The code that tells the runs apart by a number at hand, each ending in what `put(verdict)` makes; its address."""
+    if len(runs) == 1:
+        return put(runs[0][1])
+    middle = len(runs) // 2
+    upper = _tree(code, runs[middle:], put)
+    lower = _tree(code, runs[:middle], put)
+    return code.put(_JGE, runs[middle][0], upper, lower)
+
+
+def build_stops(numbers: set[int]) -> bytes:
+    """The program that stops the calls of these numbers, and all that are not of the x86-64 table, for a log."""
+    code = Assembler()
+    stop, go = RET_TRACE | TRACE_STEER, RET_ALLOW
+    runs: list[tuple[int, object]] = [(0, stop if 0 in numbers else go)]
+    for number in range(1, max(numbers, default=0) + 2):
+        verdict = stop if number in numbers else go
+        if runs[-1][1] != verdict:
+            runs.append((number, verdict))
+    runs.append((X32_BIT, stop))
+    select = _tree(code, runs, code.ret)
+    other = code.ret(stop)
+    code.put(_JA, code.here() - select)
+    load = code.put(_LD_ABS, _NR)
+    code.put(_JEQ, AUDIT_ARCH_X86_64, load, other)
+    code.put(_LD_ABS, _ARCH)
+    return code.bytes()
+
+
 def build(abi: Abi, planes: dict[int, Plane] | None = None, report: bool = False) -> bytes:
     """The program (an array of ``struct sock_filter``) for a table.
 
@@ -126,17 +155,7 @@ def build(abi: Abi, planes: dict[int, Plane] | None = None, report: bool = False
             runs.append((number, verdict))
     runs.append((len(abi.table), absent))
 
-    def tree(low: int, high: int) -> int:
-        """The code that tells runs[low:high] apart; its address."""
-        if high - low == 1:
-            verdict = runs[low][1]
-            return _rules(code, verdict, planes) if isinstance(verdict, Entry) else code.ret(verdict)
-        middle = (low + high) // 2
-        upper = tree(middle, high)
-        lower = tree(low, middle)
-        return code.put(_JGE, runs[middle][0], upper, lower)
-
-    numbers = tree(0, len(runs))
+    numbers = _tree(code, runs, lambda verdict: _rules(code, verdict, planes) if isinstance(verdict, Entry) else code.ret(verdict))
     gate = code.ret(RET_TRACE | TRACE_GATE)
     other = code.put(_JEQ, AUDIT_ARCH_I386, gate, code.ret(_ENOSYS))
     code.put(_JA, code.here() - numbers)

@@ -1,0 +1,37 @@
+"""What descriptors of a traced task are of, for -y and -yy.  proc_pid_fd(5)."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from abi.decoding.values import AT_FDCWD, quoted
+
+
+def describe(tid: int, fd: int) -> str | None:
+    """The path behind a descriptor (AT_FDCWD: of the working directory), escaped; None where it is not open."""
+    try:
+        name = os.readlink(b"/proc/%d/cwd" % tid if fd == AT_FDCWD else b"/proc/%d/fd/%d" % (tid, fd))
+    except OSError:
+        return None
+    return quoted(name)[1:-1]
+
+
+def describe_more(tid: int, fd: int) -> str | None:
+    """As `describe`, with the protocol and the addresses of a socket, and the numbers of a device."""
+    name = describe(tid, fd)
+    if name is None:
+        return None
+    if name.startswith("socket:["):
+        from abi.decoding.endpoints import endpoint
+
+        return endpoint(int(name[8:-1])) or name
+    if name.startswith("/dev/"):
+        try:
+            status = os.stat(b"/proc/%d/fd/%d" % (tid, fd))
+        except OSError:
+            return name
+        kind = "char" if stat.S_ISCHR(status.st_mode) else "block" if stat.S_ISBLK(status.st_mode) else None
+        if kind is not None:
+            return f"{name}<{kind} {os.major(status.st_rdev)}:{os.minor(status.st_rdev)}>"
+    return name

@@ -1,0 +1,381 @@
+"""Tracing programs on the host as they are: no sandbox, nothing changed.  strace(1)'s place.
+
+Every task is seized, and stopped at the begin and the end of the calls that are wanted: by PTRACE_SYSCALL where all
+are, else by a seccomp filter that stops only those.  What costs most is the switch between task and tracer, above all
+to another processor, so a task is let go on the processor where the tracer runs (`_resume`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import signal
+import struct
+
+from tracer import ptrace
+from tracer.log.recorder import Recorder, Subject
+from tracer.memory import GuestMemory
+from vfs.kernel import error
+
+_GET_SYSCALL_INFO = 0x420E
+_ENTRY, _EXIT, _SECCOMP = 1, 2, 3
+_INFO = ctypes.create_string_buffer(88)  # struct ptrace_syscall_info
+_INFO_AT = ctypes.c_void_p(ctypes.addressof(_INFO))
+_CALL = struct.Struct("<Q6Q")
+_RESULT = struct.Struct("<q")
+_ARCH_X86_64, _ARCH_I386 = 0xC000003E, 0x40000003
+_X32 = 0x40000000
+_STOPS = frozenset((signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
+_EVENTS = {ptrace.EVENT_FORK: "fork", ptrace.EVENT_VFORK: "vfork", ptrace.EVENT_CLONE: "clone"}
+_DETACH = 17
+_OPTIONS = (
+    ptrace.O_TRACESYSGOOD | ptrace.O_TRACEFORK | ptrace.O_TRACEVFORK | ptrace.O_TRACECLONE | ptrace.O_TRACEEXEC
+    | ptrace.O_TRACESECCOMP
+)  # fmt: skip
+
+_quick = ctypes.PyDLL(None, use_errno=True)
+_ptrace = _quick["ptrace"]
+_ptrace.restype = ctypes.c_long
+_affinity = _quick["sched_setaffinity"]
+
+
+class Traced(Subject):
+    """A traced task.  `begun`: it stands between the begin and the end of a call that is wanted."""
+
+    __slots__ = ("begun", "command", "started")
+
+    def __init__(self, tid: int, pid: int, describe) -> None:
+        super().__init__(tid, pid, GuestMemory(tid), lambda fd: describe(tid, fd))
+        self.begun = False
+        self.started = False
+        self.command = False  # the command given, before its execve: its calls are still ours
+
+
+class HostTracer:
+    """Runs a command, or attaches to tasks, and records what they do.
+
+    `filtered`: a seccomp filter chooses the calls, so tasks are stopped at those only.  `injector` may change calls
+    (`tracer.log.inject`).
+    """
+
+    def __init__(self, recorder: Recorder, describe, filtered: bool = False, injector=None) -> None:
+        self.recorder = recorder
+        self.injector = injector
+        self._describe = describe
+        self._filtered = filtered
+        self._tasks: dict[int, Traced] = {}
+        self._early: dict[int, int] = {}  # stopped tasks whose parent has not announced them yet
+        self._main: int | None = None
+        self._status: int | None = None
+        self._leaving = False
+        self._go: int | None = None
+        self._placement: _Placement | None = None
+
+    # -- beginning ----------------------------------------------------------------------------
+
+    def start(self, path: bytes, argv: list[bytes], env: dict[bytes, bytes], program: bytes | None) -> None:
+        """Fork the command and stop it at its execve; `program` is the seccomp filter where there is one."""
+        go_read, self._go = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(self._go)
+            _child(go_read, path, argv, env, program)
+        os.close(go_read)
+        try:
+            options = _OPTIONS | (ptrace.O_EXITKILL if program is not None else 0)
+            ptrace.request(ptrace.SEIZE, pid, 0, options)
+            ptrace.request(ptrace.INTERRUPT, pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
+        self._main = pid
+        task = self._add(pid, pid)
+        task.command = True
+        self.recorder.born(task, 0, "command")
+
+    def attach(self, pid: int) -> None:
+        """Seize a process with all its threads.  ``OSError``: ESRCH, EPERM."""
+        pending = [tid for tid in map(int, os.listdir(f"/proc/{pid}/task")) if tid not in self._tasks]
+        while pending:  # threads may be born meanwhile; those of seized threads are ours by themselves
+            for tid in pending:
+                try:
+                    ptrace.request(ptrace.SEIZE, tid, 0, _OPTIONS)
+                    ptrace.request(ptrace.INTERRUPT, tid)
+                except ProcessLookupError:
+                    if tid == pid:
+                        raise
+                    continue
+                self.recorder.born(self._add(tid, pid), 0, "attach")
+            seen = [tid for tid in map(int, os.listdir(f"/proc/{pid}/task")) if tid not in self._tasks]
+            pending = [tid for tid in seen if not _traced(tid)]
+
+    def _add(self, tid: int, pid: int) -> Traced:
+        task = self._tasks[tid] = Traced(tid, pid, self._describe)
+        return task
+
+    # -- the loop -----------------------------------------------------------------------------
+
+    def run(self) -> int | None:
+        """Trace until no task is left, or `leave` was called; the command's wait status, None if there was none."""
+        recorder = self.recorder
+        recorder.start_ticking()
+        self._placement = _Placement()  # not before the command was forked, which is to run where it likes
+        wait = os.waitpid
+        try:
+            while self._tasks:
+                recorder.idle = True
+                try:
+                    tid, status = wait(-1, ptrace.WALL)
+                except ChildProcessError:
+                    break
+                finally:
+                    recorder.idle = False
+                try:
+                    self._event(tid, status)
+                except ProcessLookupError:
+                    pass  # it was killed meanwhile, and its end is on the way
+                if self._leaving:
+                    self._let_go()
+        finally:
+            self._placement.close()
+            recorder.close()
+        return self._status
+
+    def leave(self) -> None:
+        """Detach from everything, as soon as that is safe; callable from a signal handler."""
+        self._leaving = True
+        for tid in list(self._tasks):
+            try:
+                ptrace.request(ptrace.INTERRUPT, tid)
+            except OSError:
+                pass
+
+    def _event(self, tid: int, status: int) -> None:
+        task = self._tasks.get(tid)
+        if not os.WIFSTOPPED(status):
+            self._early.pop(tid, None)
+            if task is not None:
+                self._ended(task, status)
+            elif tid == self._main:
+                self._status = status
+            return
+        if task is None:
+            self._early[tid] = status
+            return
+        number, event = status >> 8 & 0xFF, status >> 16
+        if number == signal.SIGTRAP | 0x80:
+            self._call(task)
+        elif event == ptrace.EVENT_SECCOMP:
+            self._call(task)
+        elif event == ptrace.EVENT_STOP:
+            self._event_stop(task, number)
+        elif event in _EVENTS:
+            self._born(task, _EVENTS[event])
+            self._resume(task)
+        elif event == ptrace.EVENT_EXEC:
+            self._executed(task)
+            self._resume(task)
+        elif event:
+            self._resume(task)
+        else:
+            try:
+                info = ptrace.siginfo(tid)
+            except OSError:
+                info = bytes(128)
+            if not task.command:
+                self.recorder.signal(task, number, info)
+            self._resume(task, number)
+
+    def _event_stop(self, task: Traced, number: int) -> None:
+        """A first stop, an interruption of ours, or a group-stop."""
+        if not task.started:
+            task.started = True
+            if task.command and self._go is not None:
+                os.write(self._go, b"1")
+                os.close(self._go)
+                self._go = None
+        if number in _STOPS:
+            self.recorder.stopped(task, number)
+            ptrace.request(ptrace.LISTEN, task.tid)
+            if task.tid == self._main:
+                self._main_stopped()
+            return
+        self._resume(task)
+
+    @staticmethod
+    def _main_stopped() -> None:
+        """The command was stopped: so is the tracer, for the shell that waits for it; both go on together."""
+        try:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        except OSError:
+            pass
+
+    def _resume(self, task: Traced, number: int = 0) -> None:
+        how = ptrace.SYSCALL if task.begun or not self._filtered else ptrace.CONT
+        hold = self._placement.mask
+        if hold is None:
+            result = _ptrace(how, task.tid, 0, number)
+        else:
+            mask = self._placement.hold(task.tid)
+            result = _ptrace(how, task.tid, 0, number)
+            if mask is not None:
+                self._placement.release(task.tid, mask)
+        if result == -1:
+            raise error(ctypes.get_errno())
+
+    # -- calls --------------------------------------------------------------------------------
+
+    def _call(self, task: Traced) -> None:
+        """The begin or the end of a call."""
+        if _ptrace(_GET_SYSCALL_INFO, task.tid, 88, _INFO_AT) < 0:
+            raise error(ctypes.get_errno())
+        data = _INFO.raw
+        kind = data[0]
+        if kind == _EXIT:
+            task.begun = False
+            if self.injector is not None:
+                self.injector.at_end(task, self.recorder)
+            self.recorder.end(task, _RESULT.unpack_from(data, 24)[0])
+        elif not task.command:
+            number, *args = _CALL.unpack_from(data, 24)
+            arch = int.from_bytes(data[4:8], "little")
+            abi = "linux"
+            if arch == _ARCH_I386:
+                abi = "i386"
+            elif arch != _ARCH_X86_64:
+                abi = "unknown"
+            number &= 0xFFFFFFFF
+            wanted = self.recorder.begin(task, number, tuple(args), abi)
+            if self.injector is not None:
+                wanted |= self.injector.at_begin(task, self.recorder, number, abi)
+            task.begun = wanted or not self._filtered
+        else:
+            task.begun = True
+            if (number := _CALL.unpack_from(data, 24)[0]) in (59, 322) and task.started and self._go is None:
+                self._first_execve(task, number, _CALL.unpack_from(data, 24)[1:])
+        self._resume(task)
+
+    def _first_execve(self, task: Traced, number: int, args: tuple[int, ...]) -> None:
+        """The execve that becomes the command: from here on its calls are its own."""
+        task.command = False
+        self.recorder.begin(task, number, args)
+
+    # -- births and ends ----------------------------------------------------------------------
+
+    def _born(self, parent: Traced, kind: str) -> None:
+        tid = ptrace.event_message(parent.tid)
+        if tid in self._tasks:
+            return
+        pid = parent.pid if os.path.exists(f"/proc/{parent.pid}/task/{tid}") else tid
+        task = self._add(tid, pid)
+        self.recorder.born(task, parent.tid, "thread" if pid != tid else kind)
+        status = self._early.pop(tid, None)
+        if status is not None:
+            self._event(tid, status)
+
+    def _executed(self, task: Traced) -> None:
+        task.command = False
+        former = ptrace.event_message(task.tid)
+        caller = self._tasks.get(former)
+        if caller is not None and caller is not task:
+            self.recorder.abandon(task)
+            task.open, task.view, task.signature = caller.open, caller.view, caller.signature
+            task.begun = caller.begun
+            caller.open = caller.view = None
+            del self._tasks[former]
+        for tid, other in list(self._tasks.items()):
+            if other.pid == task.pid and other is not task:
+                self.recorder.abandon(other)
+                del self._tasks[tid]
+        try:
+            path = os.readlink(f"/proc/{task.pid}/exe")
+        except OSError:
+            path = ""
+        self.recorder.executed(task, former, path)
+
+    def _ended(self, task: Traced, status: int) -> None:
+        del self._tasks[task.tid]
+        if task.tid == self._main:
+            self._status = status
+        self.recorder.ended(task, status)
+
+    def _let_go(self) -> None:
+        """Detach from every task that stands at a stop; the others are told, and come back for it."""
+        for tid, task in list(self._tasks.items()):
+            try:
+                ptrace.request(_DETACH, tid)
+            except OSError as problem:
+                if problem.errno == errno.ESRCH and os.path.exists(f"/proc/{tid}"):
+                    continue  # not at a stop yet
+            self.recorder.detached(task)
+            del self._tasks[tid]
+
+
+class _Placement:
+    """Keeps tracer and traced task on one processor for the moment of their switch.
+
+    The kernel wakes a task on an idle processor where it finds one, and waking an idle processor costs ten times what
+    the call does.  A task that is held on the tracer's processor while it is woken stays there, and has its own
+    processors back at once.  The tracer itself is kept where it started, unless it was told where to be.
+    """
+
+    def __init__(self) -> None:
+        allowed = os.sched_getaffinity(0)
+        self.mask = None
+        if len(allowed) > 1:
+            self._allowed = allowed
+            here = _quick.sched_getcpu()
+            os.sched_setaffinity(0, (here,))
+            self.mask = here
+            size = max(os.cpu_count() or 1, max(allowed) + 1) // 64 + 1
+            self._size = 8 * size
+            self._one = (ctypes.c_ulong * size)()
+            self._one[here // 64] = 1 << here % 64
+            self._was = (ctypes.c_ulong * size)()
+
+    def hold(self, tid: int):
+        """Hold a stopped task here; the mask to give back, None where nothing was done."""
+        if _quick.sched_getaffinity(tid, self._size, self._was) < 0 or not self._was[self.mask // 64] >> self.mask % 64 & 1:
+            return None
+        if bytes(self._was) == bytes(self._one) or _affinity(tid, self._size, self._one) < 0:
+            return None
+        return self._was
+
+    def release(self, tid: int, mask) -> None:
+        _affinity(tid, self._size, mask)
+
+    def close(self) -> None:
+        if self.mask is not None:
+            os.sched_setaffinity(0, self._allowed)
+
+
+def _traced(tid: int) -> bool:
+    try:
+        with open(f"/proc/{tid}/status", "rb") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith(b"TracerPid")) == os.getpid()
+    except (OSError, StopIteration):
+        return True  # it has ended
+
+
+def _child(go: int, path: bytes, argv: list[bytes], env: dict[bytes, bytes], program: bytes | None) -> None:
+    """The child's side; never returns.  It is seized and stopped while it waits for the word to go."""
+    try:
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            if number in (signal.SIGPIPE, signal.SIGXFSZ) or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if os.read(go, 1) != b"1":
+            os._exit(125)
+        os.close(go)
+        if program is not None:
+            from tracer.notify import install_plain_filter
+
+            install_plain_filter(program)
+        os.execve(path, argv, env)
+    except OSError as problem:
+        os.write(2, b"int80: %s: cannot be run: %s\n" % (path, problem.strerror.lower().encode()))
+        os._exit(126)
+    finally:
+        os._exit(125)

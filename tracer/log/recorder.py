@@ -1,0 +1,175 @@
+"""From what a tracer sees (registers, memory, wait statuses) to events for the sinks.
+
+Both tracers use it: `tracer.log.host` for programs on the host, the supervisor for a sandbox.  A task is known to it as
+a `Subject`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal as signals
+import time
+
+from abi.decoding.calls import SIGNATURES, UNKNOWN
+from abi.decoding.processes import siginfo, signal_name
+from abi.decoding.values import ERRNO_NAMES, Style, View, result_of, signed64
+from tracer.log.events import Born, Call, Detached, Ended, Executed, Signal, Sink, Stopped
+
+_now = time.time
+
+
+class Subject:
+    """A task as the log names it: `tid` and `pid` as whoever reads the log knows them.
+
+    `memory` has `read_some`; `descriptor(fd)` tells what a descriptor is of.  `open` is the call under way.
+    """
+
+    __slots__ = ("descriptor", "memory", "open", "pid", "signature", "tid", "view")
+
+    def __init__(self, tid: int, pid: int, memory, descriptor) -> None:
+        self.tid = tid
+        self.pid = pid
+        self.memory = memory
+        self.descriptor = descriptor
+        self.open: Call | None = None
+        self.view: View | None = None
+        self.signature = None
+
+
+class Recorder:
+    """Makes events; `names[abi]` maps numbers to names, `choice` says what is wanted."""
+
+    def __init__(self, choice, style: Style, sinks: list[Sink], names: dict[str, dict[int, str]]) -> None:
+        self.choice = choice
+        self.style = style
+        self.sinks = sinks
+        self.names = names
+        self.idle = False  # set by the tracer while it waits: only then may a tick disturb the sinks
+        self.bare = all(getattr(sink, "bare", False) for sink in sinks)  # nobody reads arguments
+        self._held = choice.by_outcome  # whether a call is shown only once its end is known
+
+    # -- calls --------------------------------------------------------------------------------
+
+    def name(self, abi: str, number: int) -> str:
+        """The call's name; ``syscall_0x1ff`` where it has none."""
+        return self.names[abi].get(number) or f"syscall_{number & 0xFFFFFFFF:#x}"
+
+    def begin(self, subject: Subject, number: int, args: tuple[int, ...], abi: str = "linux", plane: str | None = None) -> bool:
+        """A call is about to be made; whether its end is wanted."""
+        name = self.name(abi, number)
+        choice = self.choice
+        if name not in choice:
+            return False
+        call = Call(_now(), subject.tid, subject.pid, name, number, abi, plane=plane)
+        subject.open = call
+        if self.bare:
+            return True
+        subject.signature = signature = SIGNATURES.get(name, UNKNOWN) if abi == "linux" else UNKNOWN
+        subject.view = view = View(number, args, subject.memory, self.style, subject.descriptor)
+        if choice.paths and not choice.touches(signature, view):
+            subject.open = subject.view = None
+            return False
+        call.args = signature.early(view)
+        call.split = len(call.args)
+        call.partial = signature.first_late < len(signature.arguments)
+        if not self._held:
+            for sink in self.sinks:
+                sink.begun(call)
+        return True
+
+    def end(self, subject: Subject, value: int, plane: str | None = None) -> None:
+        """The call under way has returned `value` (unsigned or signed; a negative errno for failure)."""
+        call = subject.open
+        if call is None:
+            return
+        subject.open = None
+        call.duration = _now() - call.time
+        call.value = value = signed64(value)
+        if plane is not None:
+            call.plane = plane
+        number = -value if -4096 < value < 0 else 0
+        if number:
+            call.error = ERRNO_NAMES.get(number)
+        if not self.bare:
+            view, signature = subject.view, subject.signature
+            view.value, view.error = value, number
+            if call.partial:
+                call.args += signature.late(view)
+            call.result = result_of(signature, view)
+            subject.view = None
+        self._show_end(call)
+
+    def abandon(self, subject: Subject) -> None:
+        """The task ended, or was let go, in the middle of its call; or the call is one that never returns."""
+        call = subject.open
+        if call is None:
+            return
+        subject.open = subject.view = None
+        call.unfinished = call.name not in ("exit", "exit_group")
+        call.duration = None
+        self._show_end(call)
+
+    def _show_end(self, call: Call) -> None:
+        if self._held:
+            if not self.choice.wants_outcome(call):
+                return
+            for sink in self.sinks:
+                sink.begun(call)
+        for sink in self.sinks:
+            sink.ended(call)
+
+    # -- everything else ----------------------------------------------------------------------
+
+    def _tell(self, event) -> None:
+        for sink in self.sinks:
+            sink.happened(event)
+
+    def signal(self, subject: Subject, number: int, info: bytes) -> None:
+        """A signal is about to be delivered."""
+        name = signal_name(number)
+        if self.choice.wants_signal(name):
+            view = View(0, (0,) * 6, subject.memory, self.style, subject.descriptor)
+            self._tell(Signal(_now(), subject.tid, name, siginfo(view, info)))
+
+    def stopped(self, subject: Subject, number: int) -> None:
+        name = signal_name(number)
+        if self.choice.wants_signal(name):
+            self._tell(Stopped(_now(), subject.tid, name))
+
+    def born(self, subject: Subject, parent: int, kind: str) -> None:
+        self._tell(Born(_now(), subject.tid, subject.pid, parent, kind))
+
+    def executed(self, subject: Subject, former: int, path: str) -> None:
+        """`former` made the call; its place, and the process's number, are now `subject`'s."""
+        self._tell(Executed(_now(), subject.tid, former, path))
+
+    def ended(self, subject: Subject, status: int) -> None:
+        """A wait status says that the task is gone."""
+        self.abandon(subject)
+        if os.WIFEXITED(status):
+            event = Ended(_now(), subject.tid, subject.pid, os.WEXITSTATUS(status), None)
+        else:
+            event = Ended(_now(), subject.tid, subject.pid, None, signal_name(os.WTERMSIG(status)), os.WCOREDUMP(status))
+        self._tell(event)
+
+    def detached(self, subject: Subject) -> None:
+        self.abandon(subject)
+        self._tell(Detached(_now(), subject.tid))
+
+    # -- time ---------------------------------------------------------------------------------
+
+    def start_ticking(self) -> None:
+        """Have the sinks show what they hold, every quarter of a second, whatever the tracer waits for."""
+        signals.signal(signals.SIGALRM, lambda number, frame: self.tick())
+        signals.siginterrupt(signals.SIGALRM, False)
+        signals.setitimer(signals.ITIMER_REAL, 0.25, 0.25)
+
+    def tick(self) -> None:
+        if self.idle:
+            for sink in self.sinks:
+                sink.tick()
+
+    def close(self) -> None:
+        signals.setitimer(signals.ITIMER_REAL, 0)
+        for sink in self.sinks:
+            sink.close()

@@ -1,0 +1,173 @@
+"""The log as lines, in the words of strace(1): ``name(arguments) = result``, unfinished calls and their resumption.
+
+Plain here; `tracer.log.colour` paints the same lines.  A line under way is kept until its end or until somebody else has
+something to say, so most calls are one write into the buffer.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from tracer.log.events import Born, Call, Detached, Ended, Executed, Signal, Sink, Stopped
+
+_COLUMN = 40  # where `` = `` stands (strace -a)
+_LARGE = 1 << 16
+
+
+class Times:
+    """How lines are dated: `clock` None, ``t``, ``tt``, ``ttt``, or ``r`` for the time since the line before; `spent` (-T)."""
+
+    __slots__ = ("_last", "clock", "spent")
+
+    def __init__(self, clock: str | None = None, spent: bool = False) -> None:
+        self.clock = clock
+        self.spent = spent
+        self._last: float | None = None
+
+    def prefix(self, moment: float) -> str:
+        match self.clock:
+            case None:
+                return ""
+            case "t":
+                return time.strftime("%H:%M:%S ", time.localtime(moment))
+            case "tt":
+                return time.strftime("%H:%M:%S", time.localtime(moment)) + f".{int(moment % 1 * 1e6):06d} "
+            case "ttt":
+                return f"{moment:.6f} "
+        last, self._last = self._last, moment
+        return f"{max(0.0, moment - last) if last is not None else 0.0:>12.6f} "
+
+
+class Text(Sink):
+    """Lines to a descriptor.
+
+    `who`: ``always`` puts the task's number before each line, ``many`` once there is more than one task, ``never`` not
+    at all.  `live` shows a call before it has returned, as a person at a terminal wants it.
+    """
+
+    def __init__(self, fd: int, times: Times, who: str = "always", live: bool = False, column: int = _COLUMN) -> None:
+        self.fd = fd
+        self.times = times
+        self.who = who
+        self.live = live
+        self.column = column
+        self._tasks = 0
+        self._line: Call | None = None  # the call whose line stands unfinished, not yet in the buffer
+        self._begun = ""
+        self._shown = 0  # characters of it that are written already
+        self._buffer: list[str] = []
+        self._size = 0
+
+    # -- lines --------------------------------------------------------------------------------
+
+    def prefix(self, tid: int, moment: float) -> str:
+        dated = self.times.prefix(moment)
+        if self.who == "always":
+            return f"{tid:<5} {dated}"
+        if self.who == "many" and self._tasks > 1:
+            return f"[pid {tid:>5}] {dated}"
+        return dated
+
+    def begun(self, call: Call) -> None:
+        self._break_off()
+        text = f"{self.prefix(call.tid, call.time)}{call.name}({', '.join(call.args)}"
+        if call.partial and call.args:
+            text += ", "
+        self._line, self._begun = call, text
+        if self.live:
+            self._write(text)
+            self._shown = len(text)
+            self.flush()
+
+    def ended(self, call: Call) -> None:
+        if self._line is call:
+            text, shown = self._begun, self._shown
+            self._line, self._shown = None, 0
+        else:
+            self._break_off()
+            shown = 0
+            text = f"{self.prefix(call.tid, call.time + (call.duration or 0))}<... {call.name} resumed>"
+        text += ", ".join(call.args[call.split :])
+        if call.unfinished:
+            text += " <unfinished ...>"
+        text += ")"
+        if len(text) < self.column:
+            text = text.ljust(self.column)
+        text += f" = {call.result}{self.marks(call)}\n"
+        self._write(text[shown:])
+        if self.live:
+            self.flush()
+
+    def marks(self, call: Call) -> str:
+        """What stands behind the result."""
+        marks = ""
+        if call.injected:
+            marks += f" ({call.injected})"
+        if call.plane not in (None, "kernel"):
+            marks += f" [{call.plane}]"
+        if self.times.spent and call.duration is not None:
+            marks += f" <{call.duration:.6f}>"
+        return marks
+
+    def happened(self, event) -> None:
+        match event:
+            case Signal():
+                self._say(event, f"--- {event.name} {event.info} ---")
+            case Stopped():
+                self._say(event, f"--- stopped by {event.name} ---")
+            case Ended(status=None):
+                core = " (core dumped)" if event.core else ""
+                self._say(event, f"+++ killed by {event.signal}{core} +++")
+                self._tasks -= 1
+            case Ended():
+                self._say(event, f"+++ exited with {event.status} +++")
+                self._tasks -= 1
+            case Executed() if event.former != event.tid:
+                self._say(event, f"+++ superseded by execve in pid {event.former} +++")
+            case Born():
+                self._tasks += 1
+            case Detached():
+                self._break_off()
+                self._tasks -= 1
+
+    def _say(self, event, text: str) -> None:
+        self._break_off()
+        self._write(f"{self.prefix(event.tid, event.time)}{text}\n")
+        if self.live:
+            self.flush()
+
+    def _break_off(self) -> None:
+        """Somebody else has something to say: the line under way is to go on later."""
+        if self._line is not None:
+            self._write(self._begun[self._shown :] + " <unfinished ...>\n")
+            self._line, self._shown = None, 0
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def _write(self, text: str) -> None:
+        self._buffer.append(text)
+        self._size += len(text)
+        if self._size > _LARGE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Everything so far is with the kernel."""
+        if not self._buffer:
+            return
+        data = "".join(self._buffer).encode("utf-8", "surrogateescape")
+        self._buffer.clear()
+        self._size = 0
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self.fd, view) :]
+
+    def tick(self) -> None:
+        if self._line is not None and not self.live:
+            self._write(self._begun[self._shown :])
+            self._shown = len(self._begun)
+        self.flush()
+
+    def close(self) -> None:
+        self._break_off()
+        self.flush()

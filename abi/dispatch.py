@@ -67,6 +67,13 @@ class Entry:
         self.when: tuple[When, ...] = when
         self.error: Kind = error
 
+    def plane_for(self, args: tuple[int, ...]) -> tuple[Plane, Kind]:
+        """Who carries out a call with these arguments, and the errno if nobody does: what the filter decides."""
+        for rule in self.when:
+            if args[rule.arg] & rule.mask in rule.values:
+                return rule.plane, rule.error
+        return self.plane, self.error
+
 
 class Abi:
     """A named table and the decorators that fill it."""

@@ -44,7 +44,7 @@ class Settings:
 
     __slots__ = (
         "argv", "env", "force_segv", "hidden", "hostname", "lowers", "patch", "pids_limit", "read_only", "rootfs", "store",
-        "tmpfs", "uid_gid", "upper", "verbose", "volumes", "workdir", "workdir_asked",
+        "tmpfs", "trace", "uid_gid", "upper", "verbose", "volumes", "workdir", "workdir_asked",
     )  # fmt: skip
 
     def __init__(self, rootfs: str | None, argv: list[bytes]) -> None:
@@ -66,6 +66,7 @@ class Settings:
         self.patch = True
         self.force_segv = False
         self.verbose = False
+        self.trace = None  # tracer.log.options' choices, where calls are to be logged
 
 
 def run(settings: Settings) -> int:
@@ -164,12 +165,17 @@ def _supervise(sandbox: Sandbox, settings: Settings, context, credentials, name:
     from tracer.supervisor import Options, Supervisor
 
     planes = {number: Plane.STEER for number in (56, 57, 58)} if settings.pids_limit is not None else {}
-    program = seccomp.build(linux, planes, settings.verbose)
+    log = _log(sandbox, settings)
+    watch = log.watched() if log is not None else frozenset()
+    program = seccomp.build(linux, planes, settings.verbose, watch)
     options = Options(settings.patch, settings.force_segv, settings.verbose)
-    supervisor = Supervisor(sandbox, linux, host, options, Programs(_descriptors()))
+    supervisor = Supervisor(sandbox, linux, host, options, Programs(_descriptors()), log)
+    supervisor.steered = frozenset(planes)
     terminal = _foreground_terminal()
     try:
-        pid, listener = launch.start(program, name, settings.argv, settings.env, terminal)
+        pid, listener = launch.start(
+            program, name, settings.argv, settings.env, terminal, supervisor.signals if watch else None
+        )  # fmt: skip
     except launch.LaunchError as problem:
         raise CannotRun(str(problem)) from None
     supervisor.terminal = terminal
@@ -182,6 +188,15 @@ def _supervise(sandbox: Sandbox, settings: Settings, context, credentials, name:
                 os.tcsetpgrp(terminal, os.getpgrp())
             except OSError:
                 pass  # the terminal is gone
+
+
+def _log(sandbox: Sandbox, settings: Settings):
+    """The log of the sandbox's calls, None where nobody asked for one."""
+    if settings.trace is None:
+        return None
+    from tracer.log.sandbox import SandboxLog
+
+    return SandboxLog(sandbox, settings.trace)
 
 
 def _foreground_terminal() -> int | None:

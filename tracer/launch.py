@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import select
 import signal
 
 from tracer import ptrace
@@ -36,10 +37,13 @@ def drop_capabilities() -> None:
     kernel.raw(126, header, (ctypes.c_uint32 * 6)())
 
 
-def start(program: bytes, path: bytes, argv: list[bytes], env: dict[bytes, bytes], foreground: int | None):
+def start(
+    program: bytes, path: bytes, argv: list[bytes], env: dict[bytes, bytes], foreground: int | None, signals: int | None = None
+):  # fmt: skip
     """Fork init and bring it to its execve; (pid, listener).
 
-    `program` is the seccomp program; `foreground` a terminal to hand to init's process group, or None.
+    `program` is the seccomp program; `foreground` a terminal to hand to init's process group, or None; `signals` a
+    signalfd(2) that reports SIGCHLD, where the program stops even calls that are the kernel's, for a log.
     The child is seized and runs; its execve will stop it.  LaunchError.
     """
     go_read, go_write = os.pipe()
@@ -58,6 +62,8 @@ def start(program: bytes, path: bytes, argv: list[bytes], env: dict[bytes, bytes
         if foreground is not None:
             os.tcsetpgrp(foreground, pid)
         os.write(go_write, b"1")
+        if signals is not None:
+            _pass_stops(pid, listener_read, signals)
         reported = os.read(listener_read, 256)
         if not reported.isdigit():
             raise LaunchError(reported.decode(errors="replace") or "the child died before it was ready")
@@ -77,6 +83,26 @@ def start(program: bytes, path: bytes, argv: list[bytes], env: dict[bytes, bytes
         os.close(go_write)
         os.close(listener_read)
     return pid, listener
+
+
+def _pass_stops(pid: int, until: int, signals: int) -> None:
+    """Let the child go on from each stop, until there is something to read from `until`."""
+    poll = select.poll()
+    poll.register(until, select.POLLIN)
+    poll.register(signals, select.POLLIN)
+    while True:
+        ready = [fd for fd, _ in poll.poll()]
+        if until in ready:
+            return
+        try:
+            os.read(signals, 128)
+        except BlockingIOError:
+            continue
+        found, status = os.waitpid(pid, os.WNOHANG | ptrace.WALL)
+        if found and not os.WIFSTOPPED(status):
+            return  # its end of the pipe is closed, which tells the rest
+        if found:
+            ptrace.request(ptrace.CONT, pid, 0, 0 if status >> 16 else status >> 8)
 
 
 def _child(go: int, report: int, program: bytes, path: bytes, argv: list[bytes], env: dict[bytes, bytes]) -> None:

@@ -36,6 +36,7 @@ class Listener:
         # Both are handed to the kernel as they are: ioctl(2) with a buffer that may change is twice as fast in Python.
         self._buffer = bytearray(80)
         self._response = bytearray(_RESPONSE.size)
+        self._addfd = bytearray(_ADDFD.size)
         try:
             fcntl.ioctl(fd, NOTIF_SET_FLAGS, _SYNC_WAKE_UP)  # Linux 6.6
             self.sync_wake_up = True
@@ -68,25 +69,26 @@ class Listener:
             if problem.errno != errno.ENOENT:  # the caller was killed: nobody waits
                 raise
 
-    def install(self, notification: int, tid: int, fd: int, flags: int) -> int | None:
+    def install(self, notification: int, tid: int, fd: int, flags: int) -> int:
         """Give the caller a copy of `fd` and let the call return its number, in one step.
 
-        The errno when that fails (EMFILE), None when it worked or nobody waits any more.  The kernel wakes the
+        That number; a negative errno when it fails (EMFILE), of which ENOENT and EINPROGRESS mean that nobody waits any
+        more.  The kernel wakes the
         caller without regard to SYNC_WAKE_UP here, and would take it to an idle processor, which costs more than
         all the rest; so for that moment it may run on this one only.
         """
         allowed = self._hold(tid) if self.sync_wake_up else None
         try:
-            fcntl.ioctl(self.fd, NOTIF_ADDFD, _ADDFD.pack(notification, _ADDFD_SEND, fd, 0, flags))
+            _ADDFD.pack_into(self._addfd, 0, notification, _ADDFD_SEND, fd, 0, flags)
+            return fcntl.ioctl(self.fd, NOTIF_ADDFD, self._addfd, True)
         except OSError as problem:
-            return None if problem.errno in (errno.ENOENT, errno.EINPROGRESS) else problem.errno
+            return -problem.errno
         finally:
             if allowed is not None:
                 try:
                     os.sched_setaffinity(tid, allowed)
                 except OSError:
                     pass  # it has ended
-        return None
 
     @staticmethod
     def _hold(tid: int) -> set[int] | None:

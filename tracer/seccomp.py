@@ -84,21 +84,26 @@ def action(plane: Plane, error) -> int:
     return RET_ERRNO | LinuxErrno[error.name]
 
 
-def _verdict(entry: Entry, planes: dict[int, Plane]):
+def _verdict(entry: Entry, planes: dict[int, Plane], watch: frozenset[int]):
     """What tells two numbers' verdicts apart: a return value, or the entry itself where arguments count."""
     if entry.when:
         return entry
-    return action(planes.get(entry.number, entry.plane), entry.error)
+    return _watched(action(planes.get(entry.number, entry.plane), entry.error), entry, watch)
 
 
-def _rules(code: Assembler, entry: Entry, planes: dict[int, Plane]) -> int:
+def _watched(verdict: int, entry: Entry, watch: frozenset[int]) -> int:
+    """A log wants to see what the kernel would do, or refuse, without a word."""
+    return verdict if verdict == RET_USER_NOTIF or entry.number not in watch else RET_TRACE | TRACE_STEER
+
+
+def _rules(code: Assembler, entry: Entry, planes: dict[int, Plane], watch: frozenset[int]) -> int:
     """The code of an entry whose plane hangs on arguments; its address."""
     override = planes.get(entry.number)
     default = override if override and entry.plane is not Plane.REFUSE else entry.plane
-    target = code.ret(action(default, entry.error))
+    target = code.ret(_watched(action(default, entry.error), entry, watch))
     for rule in reversed(entry.when):
         plane = override if override and rule.plane is Plane.NATIVE else rule.plane
-        match_action = code.ret(action(plane, rule.error))
+        match_action = code.ret(_watched(action(plane, rule.error), entry, watch))
         for value in rule.values:
             target = code.put(_JEQ, value, match_action, target)
         if rule.mask != 0xFFFFFFFF:
@@ -136,12 +141,15 @@ def build_stops(numbers: set[int]) -> bytes:
     return code.bytes()
 
 
-def build(abi: Abi, planes: dict[int, Plane] | None = None, report: bool = False) -> bytes:
+def build(
+    abi: Abi, planes: dict[int, Plane] | None = None, report: bool = False, watch: frozenset[int] = frozenset()
+) -> bytes:
     """The program (an array of ``struct sock_filter``) for a table.
 
     `planes` moves single numbers to another plane, for options of one sandbox; only what an entry leaves
     native by argument follows it, never what it refuses.  With `report`, calls that do not exist or are refused
-    whole stop the caller, so that they can be spoken of.
+    whole stop the caller, so that they can be spoken of.  Calls in `watch` stop it too, unless the supervisor answers them
+    anyhow: they are to be logged.
     """
     planes = dict(planes or {})
     absent = RET_TRACE | TRACE_STEER if report else _ENOSYS
@@ -150,12 +158,19 @@ def build(abi: Abi, planes: dict[int, Plane] | None = None, report: bool = False
     code = Assembler()
     runs: list[tuple[int, object]] = []  # (first number, verdict), up to the next one
     for number, entry in enumerate(abi.table):
-        verdict = absent if entry is None else _verdict(entry, planes)
+        if entry is not None:
+            verdict = _verdict(entry, planes, watch)
+        else:
+            verdict = RET_TRACE | TRACE_STEER if number in watch else absent
         if not runs or runs[-1][1] != verdict:
             runs.append((number, verdict))
     runs.append((len(abi.table), absent))
 
-    numbers = _tree(code, runs, lambda verdict: _rules(code, verdict, planes) if isinstance(verdict, Entry) else code.ret(verdict))
+
+    def put(verdict) -> int:
+        return _rules(code, verdict, planes, watch) if isinstance(verdict, Entry) else code.ret(verdict)
+
+    numbers = _tree(code, runs, put)
     gate = code.ret(RET_TRACE | TRACE_GATE)
     other = code.put(_JEQ, AUDIT_ARCH_I386, gate, code.ret(_ENOSYS))
     code.put(_JA, code.here() - numbers)

@@ -50,6 +50,10 @@ _CARRY = 1
 _EXEC_ERRORS = frozenset(
     (errno.ENOMEM, errno.E2BIG, errno.EFAULT, errno.EAGAIN, errno.ETXTBSY, errno.EINTR, errno.ENOEXEC, errno.EINVAL, errno.EPERM)
 )
+_NOBODY_WAITS = (errno.ENOENT, errno.EINPROGRESS)  # SECCOMP_IOCTL_NOTIF_ADDFD: the caller was killed, or interrupted
+_ERESTART, _PAUSE = 512, 34
+#: Who carried a call out, as the log says it.
+_CARRIED = {Plane.NATIVE: "kernel", Plane.STEER: "steered", Plane.ANSWER: "supervisor", Plane.REFUSE: "refused"}
 _RESERVE = 3  # descriptors kept back
 _SI_KERNEL, _SI_TKILL = 0x80, -6
 _USER_CS = 0x33  # 64-bit code
@@ -65,7 +69,7 @@ _SKIPPED = U64  # orig_rax of a call that is not to be made
 class TracedTask(Task):
     """A task with what the tracer keeps between two of its stops."""
 
-    __slots__ = ("aside", "birth", "files", "memory", "plan", "restore", "started", "trap")
+    __slots__ = ("aside", "birth", "files", "logged", "memory", "plan", "restore", "started", "subject", "trap")
 
     def __init__(self, tid: int, process: Process) -> None:
         super().__init__(tid, process)
@@ -77,6 +81,8 @@ class TracedTask(Task):
         self.aside = None  # tracer.aside.Parked, of a call answered later
         self.birth: list[int] | None = None  # the registers its parent's call had before it was steered
         self.started = False  # whether its first stop is behind it
+        self.logged = False  # the end of the call under way is to be logged
+        self.subject = None  # tracer.log.recorder.Subject, where there is a log
 
 
 class TracedProcess(Process):
@@ -109,13 +115,15 @@ class Options:
 class Supervisor:
     """Runs one sandbox from its first execve to the end of its last task."""
 
-    def __init__(self, sandbox, linux, host, options: Options, programs: Programs) -> None:
+    def __init__(self, sandbox, linux, host, options: Options, programs: Programs, log=None) -> None:
         self.sandbox = sandbox
         self.tree = sandbox.tree
         self.linux = linux
         self.host = host
         self.options = options
         self.programs = programs
+        self.steered = frozenset()  # numbers that this sandbox moved to the steer plane
+        self.log = log  # tracer.log.sandbox.SandboxLog or None
         self.status: int | None = None  # wait status of init
         self.listener: Listener | None = None
         self.terminal: int | None = None  # the terminal whose foreground group we may set
@@ -123,12 +131,12 @@ class Supervisor:
         self._stillborn: set[int] = set()  # dead tasks nobody has announced yet
         self._early: set[int] = set()  # tasks adopted before they were announced
         self._reported: set[int] = set()  # numbers of unsupported calls already spoken of
-        self._signals = _signalfd({signal.SIGCHLD} | _FORWARDED)
+        self.signals = _signalfd({signal.SIGCHLD} | _FORWARDED)
         self._reserve: list[int] = []
         self._keep_reserve()
         self._asides = None
         self._poll = select.poll()
-        self._poll.register(self._signals, select.POLLIN)
+        self._poll.register(self.signals, select.POLLIN)
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -140,13 +148,17 @@ class Supervisor:
         task.started = True
         self.tree.init_pid = pid
         self.tree.add(task)
+        if self.log is not None:
+            self.log.born(task, None, "command")
         self.listener = listener
         self._poll.register(listener.fd, select.POLLIN)
 
     def run(self) -> int:
         """Serve until init ends and everything with it; init's wait status."""
-        listener, signals, poll = self.listener.fd, self._signals, self._poll.poll
+        listener, signals, poll = self.listener.fd, self.signals, self._poll.poll
         answer = self._answer
+        if self.log is not None:
+            poll = self.log.waiting(poll)
         while self.tree.tasks:
             for fd, events in poll(self._asides.patience() if self._asides is not None else None):
                 if fd == listener:
@@ -162,12 +174,14 @@ class Supervisor:
                 self._end_all()
         if self._asides is not None:
             self._asides.close()
+        if self.log is not None:
+            self.log.close()
         return self.status if self.status is not None else signal.SIGKILL
 
     def _take_signals(self) -> None:
         while True:
             try:
-                data = os.read(self._signals, 128 * 16)
+                data = os.read(self.signals, 128 * 16)
             except BlockingIOError:
                 break
             for position in range(0, len(data), 128):
@@ -220,6 +234,9 @@ class Supervisor:
         sandbox = self.sandbox
         sandbox.caller = task
         process = task.process
+        log = self.log
+        if log is not None:
+            log.begin(task, number, arguments, "supervisor")
         result = None
         if task.aside is not None and task.aside.matches(number, arguments):
             result, task.aside = task.aside.result, None
@@ -227,19 +244,24 @@ class Supervisor:
             entry = process.abi.entry(number)
             result = dispatch(entry, Call(sandbox, task, number, arguments, task.memory, task.files))
         kind = type(result)
-        if kind is Return:
-            listener.reply(notification, result.value)
-        elif kind is Fail:
-            listener.reply(notification, -process.abi.error_number(result.error.kind))
-        elif kind is InstallFile:
-            failed = listener.install(notification, tid, result.fd, os.O_CLOEXEC if result.cloexec else 0)
-            os.close(result.fd)
-            if failed is not None:
-                listener.reply(notification, -failed)
-        elif kind is Later:
+        if kind is Later:
             self._asides_of().park(task, notification, number, arguments, result.work)
+            return
+        if kind is InstallFile:
+            value = listener.install(notification, tid, result.fd, os.O_CLOEXEC if result.cloexec else 0)
+            os.close(result.fd)
+            if log is not None:
+                log.end(task, value)
+            if value < 0 and -value not in _NOBODY_WAITS:
+                listener.reply(notification, value)
+            return
+        if kind is Return:
+            value = result.value
         else:
-            listener.reply(notification, -_ENOSYS)
+            value = -process.abi.error_number(result.error.kind) if kind is Fail else -_ENOSYS
+        if log is not None:
+            log.end(task, value)
+        listener.reply(notification, value)
 
     def _asides_of(self):
         if self._asides is None:
@@ -303,12 +325,14 @@ class Supervisor:
     def _keep_reserve(self) -> None:
         try:
             while len(self._reserve) < _RESERVE:
-                self._reserve.append(os.dup(self._signals))
+                self._reserve.append(os.dup(self.signals))
         except OSError:
             pass  # the next call that wants them is given what there is
 
     def _ended(self, task: TracedTask, status: int) -> None:
         self.tree.forking.discard(task.tid)
+        if self.log is not None:
+            self.log.ended(task, status)
         self.tree.remove(task.tid)
         if task.tid in self._early:  # its announcement may still come, and must not bring it back
             self._early.discard(task.tid)
@@ -339,7 +363,7 @@ class Supervisor:
 
     def resume(self, task: TracedTask, signal_number: int = 0) -> None:
         """Let a stopped task go on, to be stopped again where its present call needs it."""
-        if task.restore is not None or task.trap is not None:
+        if task.restore is not None or task.trap is not None or task.logged:
             how = ptrace.SYSCALL
         elif task.process.abi is self.host:
             how = ptrace.SYSEMU
@@ -353,6 +377,8 @@ class Supervisor:
             task.started = True
             self._first_stop(task)
         if number in _STOP_SIGNALS:
+            if self.log is not None:
+                self.log.stopped(task, number)
             ptrace.request(ptrace.LISTEN, task.tid)
             if task.tid == self.tree.init_pid:
                 self._init_stopped(number)
@@ -382,6 +408,8 @@ class Supervisor:
         if number == signal.SIGSEGV and self._gate_fault(task):
             return
         interrupted = task.aside is not None and task.aside.interrupted()
+        if interrupted and self.log is not None:
+            self.log.end(task, -_ERESTART)
         registers = ptrace.getregs(task.tid)
         if not interrupted and registers[RAX] == _ERESTARTSYS and self._is_answered(task, registers[ORIG_RAX]):
             registers[RAX] = _ERESTARTNOINTR
@@ -395,6 +423,8 @@ class Supervisor:
         if self.options.verbose and number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE):
             self._say_fault(task, number)
         self._translate_siginfo(task)
+        if self.log is not None:
+            self.log.signal(task, number, ptrace.siginfo(task.tid))
         self.resume(task, number)
 
     @staticmethod
@@ -440,9 +470,9 @@ class Supervisor:
                 registers[RIP], registers[RAX] = trap.back - 2, trap.number
             elif value > U64 - 4095:
                 kind = SysError.of_errno((1 << 64) - value).kind
-                self._host_result(registers, self.host.error_number(kind), True)
+                self._host_result(task, registers, self.host.error_number(kind), True)
             else:
-                self._host_result(registers, value, False)
+                self._host_result(task, registers, value, False)
         ptrace.setregs(task.tid, registers)
         return True
 
@@ -494,11 +524,17 @@ class Supervisor:
         if ptrace.event_message(task.tid) == TRACE_GATE:
             self._gate_stop(task, registers)
             return
+        if task.trap is not None and task.trap.host:  # a call that its host program made already, by another name
+            self.resume(task)
+            return
         number = registers[ORIG_RAX]
         arguments = tuple(registers[index] for index in ARGUMENTS)
         self.sandbox.caller = task
         process = task.process
         entry = process.abi.entry(number)
+        if self.log is not None and self._log_stop(task, entry, number, arguments):
+            self.resume(task)
+            return
         if entry is None or entry.handler is None:
             self._report_unsupported(task, number, entry)
         result = dispatch(entry, Call(self.sandbox, task, number, arguments, task.memory, task.files))
@@ -529,6 +565,20 @@ class Supervisor:
             case _:
                 self._skip(task, registers, -_ENOSYS)
         self.resume(task)
+
+    def _log_stop(self, task: TracedTask, entry, number: int, arguments: tuple[int, ...]) -> bool:
+        """Log the begin of a call that stopped; whether it stopped for that alone, and the kernel is to carry it out."""
+        plane = entry.plane_for(arguments)[0] if entry is not None else Plane.REFUSE
+        native = plane is Plane.NATIVE and number not in self.steered
+        if native and number == _PAUSE and task.aside is not None:
+            return True  # not the guest's own: it waits for an answer there
+        task.logged = self.log.begin(task, number, arguments, _CARRIED[plane])
+        return native
+
+    def _log_end(self, task: TracedTask, value: int) -> None:
+        if task.logged:
+            task.logged = False
+            self.log.end(task, value)
 
     def _steer_open(self, task: TracedTask, registers, file: OpenFile, cloexec: bool) -> None:
         """Have the kernel open an ``O_PATH`` descriptor for the task, by the name the supervisor's has in /proc.
@@ -562,9 +612,9 @@ class Supervisor:
             registers[index] = value & U64
         ptrace.setregs(task.tid, registers)
 
-    @staticmethod
-    def _skip(task: TracedTask, registers, value: int) -> None:
+    def _skip(self, task: TracedTask, registers, value: int) -> None:
         """Make no call; it returns `value`."""
+        self._log_end(task, value)
         registers[ORIG_RAX] = _SKIPPED
         registers[RAX] = value & U64
         ptrace.setregs(task.tid, registers)
@@ -577,6 +627,8 @@ class Supervisor:
             elif task.process.abi is self.host:
                 self._host_call(task)
             else:
+                if task.logged:
+                    self._log_end(task, ptrace.getregs(task.tid)[RAX])
                 self.resume(task)
             return
         registers = ptrace.getregs(task.tid)
@@ -593,6 +645,7 @@ class Supervisor:
             registers[ORIG_RAX] = before[ORIG_RAX]
         elif after is not None:
             registers[RAX] = self._after(task, after, value)
+        self._log_end(task, registers[RAX])
         if task.trap is None or not self._leave_gate(task, registers):
             ptrace.setregs(task.tid, registers)
         self.resume(task)
@@ -601,6 +654,7 @@ class Supervisor:
         """The end of the 32-bit call that was skipped, the beginning of the detour's own call, or its end."""
         registers = ptrace.getregs(task.tid)
         if task.trap.entered:
+            self._log_end(task, registers[RAX])
             self._leave_gate(task, registers)
             if task.aside is not None:  # this stop was also the one that parking asked for: a task has only one
                 task.aside.at_stop()
@@ -653,8 +707,11 @@ class Supervisor:
                 gone = self.tree.remove(tid)
                 if gone.aside is not None:
                     gone.aside.cancel()
+        if self.log is not None:
+            self.log.executed(task, caller, former)
         task.restore = task.trap = task.aside = None
         task.started = True
+        task.logged = False
         image = None
         if planned is not None:
             plan, program, path = planned
@@ -725,6 +782,8 @@ class Supervisor:
             task.trap = gate.Trap(trap.back, trap.number, trap.rcx, trap.r11)
             task.trap.entered = True
         self.tree.add(task)
+        if self.log is not None:
+            self.log.born(task, parent, "fork" if process is not parent.process else "thread")
 
     def _adopt_strangers(self) -> None:
         """Tasks stopped at birth whose parent's event has not come, or never will: it may have been killed.
@@ -765,12 +824,14 @@ class Supervisor:
         arguments = tuple(registers[index] for index in ARGUMENTS)
         self.sandbox.caller = task
         abi = task.process.abi
+        if self.log is not None:
+            self.log.begin(task, number, arguments, "supervisor", "host")
         result = dispatch(
             abi.entry(number), Call(self.sandbox, task, number, arguments, task.memory, task.files)
         )
         match result:
             case Return(value=value):
-                self._host_result(registers, value, False)
+                self._host_result(task, registers, value, False)
             case Native(number=linux_number, changed=changed) if linux_number is not None:
                 for index, value in changed.items():
                     registers[ARGUMENTS[index]] = value & U64
@@ -779,9 +840,9 @@ class Supervisor:
                 registers[RDI] = status
                 self._detour(task, registers, _EXIT_GROUP, number)
             case Fail(error=failure):
-                self._host_result(registers, abi.error_number(failure.kind), True)
+                self._host_result(task, registers, abi.error_number(failure.kind), True)
             case _:
-                self._host_result(registers, abi.error_number(Kind.ENOSYS), True)
+                self._host_result(task, registers, abi.error_number(Kind.ENOSYS), True)
         ptrace.setregs(task.tid, registers)
         self.resume(task)
 
@@ -793,8 +854,9 @@ class Supervisor:
         registers[RAX] = number
         registers[RIP] = task.process.image.vdso_call
 
-    @staticmethod
-    def _host_result(registers, value: int, failed: bool) -> None:
+    def _host_result(self, task: TracedTask, registers, value: int, failed: bool) -> None:
+        if self.log is not None:
+            self.log.host_end(task, value, failed)
         registers[RAX] = value & U64
         registers[EFLAGS] = registers[EFLAGS] & ~_CARRY | (_CARRY if failed else 0)
 

@@ -10,12 +10,14 @@ import os
 import signal as signals
 import time
 
+from abi.decoding import host
 from abi.decoding.calls import SIGNATURES, UNKNOWN
 from abi.decoding.processes import siginfo, signal_name
 from abi.decoding.values import ERRNO_NAMES, Style, View, result_of, signed64
 from tracer.log.events import Born, Call, Detached, Ended, Executed, Signal, Sink, Stopped
 
 _now = time.time
+_SIGNATURES = {"linux": SIGNATURES, "host": host.CALLS}
 
 
 class Subject:
@@ -64,7 +66,7 @@ class Recorder:
         subject.open = call
         if self.bare:
             return True
-        subject.signature = signature = SIGNATURES.get(name, UNKNOWN) if abi == "linux" else UNKNOWN
+        subject.signature = signature = _SIGNATURES.get(abi, {}).get(name, UNKNOWN)
         subject.view = view = View(number, args, subject.memory, self.style, subject.descriptor)
         if choice.paths and not choice.touches(signature, view):
             subject.open = subject.view = None
@@ -97,6 +99,17 @@ class Recorder:
                 call.args += signature.late(view)
             call.result = result_of(signature, view)
             subject.view = None
+        self._show_end(call)
+
+    def fail(self, subject: Subject, code: int, name: str) -> None:
+        """The call under way failed in the way of the host ABI, with a positive code."""
+        call = subject.open
+        if call is None:
+            return
+        subject.open = subject.view = None
+        call.duration = _now() - call.time
+        call.value, call.error = code, name
+        call.result = f"{code} {name} (failed)"
         self._show_end(call)
 
     def abandon(self, subject: Subject) -> None:

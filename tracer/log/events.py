@@ -17,7 +17,7 @@ class Call:
     there at entry, `partial` whether more were still to come.  `value` is the raw signed result (negative errno), None
     while the call is under way and for one that never returned; `result` its text, ``-1 ENOENT (No such file or
     directory)``, and `error` the errno's name.  `plane`: in a sandbox who carried it out, ``kernel``, ``supervisor``
-    or ``refused``.  `injected`: the tracer changed its result or delayed it.
+    or ``refused``.  `injected`: ``INJECTED`` (its result was changed), ``DELAYED``, or both with a space between.
     """
 
     time: float

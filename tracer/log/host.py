@@ -31,7 +31,6 @@ _EVENTS = {ptrace.EVENT_FORK: "fork", ptrace.EVENT_VFORK: "vfork", ptrace.EVENT_
 _DETACH = 17
 _OPTIONS = (
     ptrace.O_TRACESYSGOOD | ptrace.O_TRACEFORK | ptrace.O_TRACEVFORK | ptrace.O_TRACECLONE | ptrace.O_TRACEEXEC
-    | ptrace.O_TRACESECCOMP
 )  # fmt: skip
 
 _quick = ctypes.PyDLL(None, use_errno=True)
@@ -83,7 +82,8 @@ class HostTracer:
             _child(go_read, path, argv, env, program)
         os.close(go_read)
         try:
-            options = _OPTIONS | (ptrace.O_EXITKILL if program is not None else 0)
+            # A program's own filter may ask for a tracer too (SECCOMP_RET_TRACE), and is to find none if it can be helped.
+            options = _OPTIONS | (ptrace.O_EXITKILL | ptrace.O_TRACESECCOMP if program is not None else 0)
             ptrace.request(ptrace.SEIZE, pid, 0, options)
             ptrace.request(ptrace.INTERRUPT, pid)
         except OSError:
@@ -122,7 +122,7 @@ class HostTracer:
         recorder = self.recorder
         recorder.start_ticking()
         self._placement = _Placement()  # not before the command was forked, which is to run where it likes
-        wait = os.waitpid
+        wait = os.waitpid if self.injector is None else self._wait
         try:
             while self._tasks:
                 recorder.idle = True
@@ -151,6 +151,29 @@ class HostTracer:
                 ptrace.request(ptrace.INTERRUPT, tid)
             except OSError:
                 pass
+        if self.injector is not None:
+            for task in self.injector.release(everything=True):
+                self._go_on(task)
+
+    def _wait(self, pid: int, options: int) -> tuple[int, int]:
+        """As waitpid(2), while tasks that were held go on in time.  SIGCHLD is blocked meanwhile, so none is missed."""
+        injector = self.injector
+        while (patience := injector.patience()) is not None:
+            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
+            found = os.waitpid(pid, options | os.WNOHANG)
+            if found[0]:
+                return found
+            if patience:
+                signal.sigtimedwait((signal.SIGCHLD,), patience)
+            for task in injector.release():
+                self._go_on(task)
+        return os.waitpid(pid, options)
+
+    def _go_on(self, task: Traced) -> None:
+        try:
+            self._resume(task)
+        except ProcessLookupError:
+            pass  # it was killed meanwhile, and its end is on the way
 
     def _event(self, tid: int, status: int) -> None:
         task = self._tasks.get(tid)
@@ -165,9 +188,7 @@ class HostTracer:
             self._early[tid] = status
             return
         number, event = status >> 8 & 0xFF, status >> 16
-        if number == signal.SIGTRAP | 0x80:
-            self._call(task)
-        elif event == ptrace.EVENT_SECCOMP:
+        if number == signal.SIGTRAP | 0x80 or event == ptrace.EVENT_SECCOMP:
             self._call(task)
         elif event == ptrace.EVENT_STOP:
             self._event_stop(task, number)
@@ -233,29 +254,36 @@ class HostTracer:
             raise error(ctypes.get_errno())
         data = _INFO.raw
         kind = data[0]
+        injector = self.injector
+        number = 0
         if kind == _EXIT:
             task.begun = False
-            if self.injector is not None:
-                self.injector.at_end(task, self.recorder)
-            self.recorder.end(task, _RESULT.unpack_from(data, 24)[0])
+            value = _RESULT.unpack_from(data, 24)[0]
+            if injector is not None:
+                value = injector.at_end(task, value)
+            self.recorder.end(task, value)
         elif not task.command:
-            number, *args = _CALL.unpack_from(data, 24)
+            call, *args = _CALL.unpack_from(data, 24)
             arch = int.from_bytes(data[4:8], "little")
             abi = "linux"
             if arch == _ARCH_I386:
                 abi = "i386"
             elif arch != _ARCH_X86_64:
                 abi = "unknown"
-            number &= 0xFFFFFFFF
-            wanted = self.recorder.begin(task, number, tuple(args), abi)
-            if self.injector is not None:
-                wanted |= self.injector.at_begin(task, self.recorder, number, abi)
+            call &= 0xFFFFFFFF
+            wanted = self.recorder.begin(task, call, tuple(args), abi)
+            if wanted and injector is not None:
+                number = injector.at_begin(task, self.recorder, call, abi)
+                if number and kind == _SECCOMP:  # the kernel takes no signal from this stop
+                    _quick.tgkill(task.pid, task.tid, number)
+                    number = 0
             task.begun = wanted or not self._filtered
         else:
             task.begun = True
-            if (number := _CALL.unpack_from(data, 24)[0]) in (59, 322) and task.started and self._go is None:
-                self._first_execve(task, number, _CALL.unpack_from(data, 24)[1:])
-        self._resume(task)
+            if (call := _CALL.unpack_from(data, 24)[0]) in (59, 322) and task.started and self._go is None:
+                self._first_execve(task, call, _CALL.unpack_from(data, 24)[1:])
+        if injector is None or not injector.holds(task):
+            self._resume(task, number)
 
     def _first_execve(self, task: Traced, number: int, args: tuple[int, ...]) -> None:
         """The execve that becomes the command: from here on its calls are its own."""
@@ -284,19 +312,24 @@ class HostTracer:
             task.open, task.view, task.signature = caller.open, caller.view, caller.signature
             task.begun = caller.begun
             caller.open = caller.view = None
-            del self._tasks[former]
-        for tid, other in list(self._tasks.items()):
+            self._forget(caller)
+        for other in list(self._tasks.values()):
             if other.pid == task.pid and other is not task:
                 self.recorder.abandon(other)
-                del self._tasks[tid]
+                self._forget(other)
         try:
             path = os.readlink(f"/proc/{task.pid}/exe")
         except OSError:
             path = ""
         self.recorder.executed(task, former, path)
 
-    def _ended(self, task: Traced, status: int) -> None:
+    def _forget(self, task: Traced) -> None:
         del self._tasks[task.tid]
+        if self.injector is not None:
+            self.injector.forget(task)
+
+    def _ended(self, task: Traced, status: int) -> None:
+        self._forget(task)
         if task.tid == self._main:
             self._status = status
         self.recorder.ended(task, status)
@@ -310,7 +343,7 @@ class HostTracer:
                 if problem.errno == errno.ESRCH and os.path.exists(f"/proc/{tid}"):
                     continue  # not at a stop yet
             self.recorder.detached(task)
-            del self._tasks[tid]
+            self._forget(task)
 
 
 class _Placement:

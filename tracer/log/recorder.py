@@ -174,7 +174,6 @@ class Recorder:
     def start_ticking(self) -> None:
         """Have the sinks show what they hold, every quarter of a second, whatever the tracer waits for."""
         signals.signal(signals.SIGALRM, lambda number, frame: self.tick())
-        signals.siginterrupt(signals.SIGALRM, False)
         signals.setitimer(signals.ITIMER_REAL, 0.25, 0.25)
 
     def tick(self) -> None:

@@ -102,8 +102,9 @@ class Text(Sink):
     def marks(self, call: Call) -> str:
         """What stands behind the result."""
         marks = ""
-        if call.injected:
-            marks += f" ({call.injected})"
+        if call.injected and call.value is not None:
+            for word in call.injected.split():
+                marks += f" ({word})"
         if call.plane not in (None, "kernel"):
             marks += f" [{call.plane}]"
         if self.times.spent and call.duration is not None:

@@ -36,6 +36,7 @@ class Call:
     plane: str | None = None
     injected: str | None = None
     unfinished: bool = False  # its task ended, or was let go, in the middle of it
+    detached: bool = False  # it was let go
 
 
 @dataclass(slots=True)
@@ -100,7 +101,11 @@ class Detached:
 
 
 class Sink:
-    """A form of output; what a sink does not care for it leaves out."""
+    """A form of output; what a sink does not care for it leaves out.
+
+    One that is `raw` is also told ``entered(subject, call, view)`` and ``returned(subject, call, view)`` of each call,
+    whatever its outcome: the view has what the registers said.
+    """
 
     def begun(self, call: Call) -> None:
         """A call is about to be made."""

@@ -48,6 +48,7 @@ class Recorder:
         self.names = names
         self.idle = False  # set by the tracer while it waits: only then may a tick disturb the sinks
         self.bare = all(getattr(sink, "bare", False) for sink in sinks)  # nobody reads arguments
+        self._raw = [sink for sink in sinks if getattr(sink, "raw", False)]
         self._held = choice.by_outcome  # whether a call is shown only once its end is known
 
     # -- calls --------------------------------------------------------------------------------
@@ -74,6 +75,8 @@ class Recorder:
         call.args = signature.early(view)
         call.split = len(call.args)
         call.partial = signature.first_late < len(signature.arguments)
+        for sink in self._raw:
+            sink.entered(subject, call, view)
         if not self._held:
             for sink in self.sinks:
                 sink.begun(call)
@@ -98,6 +101,8 @@ class Recorder:
             if call.partial:
                 call.args += signature.late(view)
             call.result = result_of(signature, view)
+            for sink in self._raw:
+                sink.returned(subject, call, view)
             subject.view = None
         self._show_end(call)
 

@@ -6,7 +6,9 @@ from importlib import import_module
 
 from abi.decoding.values import Signature, call, hexadecimal
 
-_AREAS = ("files", "processes", "memory", "waiting", "network", "control")
+_AREAS = (
+    "files", "processes", "signals", "scheduling", "security", "system", "tracing", "memory", "waiting", "network", "control",
+)  # fmt: skip
 
 #: A call that nobody has described: six numbers in hex.
 UNKNOWN = call(hexadecimal, hexadecimal, hexadecimal, hexadecimal, hexadecimal, hexadecimal)

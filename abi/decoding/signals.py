@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 import struct
+from importlib import import_module
 
 from abi.decoding.constants import signals as names
-from abi.decoding.values import ERRNO_NAMES, Signature, View, call, decimal, fields, identity, name_of, pointer, signed32, to
+from abi.decoding.values import (
+    ERRNO_NAMES,
+    Signature,
+    View,
+    call,
+    decimal,
+    descriptor,
+    fields,
+    flags,
+    flags_of,
+    from_kernel,
+    hex32,
+    identity,
+    name_of,
+    new_descriptor,
+    one_of,
+    out,
+    pointer,
+    signed32,
+    size,
+    to,
+    unsigned,
+)
 
 _SIGRTMIN = 32
 _SIGRTMAX = 64
+_SIGSET = 8  # bytes of the kernel's sigset_t
 _CLOCK_TICKS = 100  # a second, to user space, whatever the kernel's own HZ (times(2))
+_MACHINES = {"AUDIT_ARCH_X86_64": "x86_64", "AUDIT_ARCH_I386": "i386"}
 
 
 def signal_name(number: int) -> str:
@@ -61,11 +86,19 @@ def _child(view: View, code: int, data: bytes) -> list[tuple[str, object]]:
     ]
 
 
+def _call_name(number: int, arch: str | None) -> str:
+    machine = _MACHINES.get(arch)
+    name = import_module(f"ptrace.syscall.linux.{machine}").SYSCALL_NAMES.get(number) if machine else None
+    if name is None:
+        return str(number)
+    return f"__NR_{name}" if machine == "x86_64" else f"{number} /* {name} */"
+
+
 def _bad_call(view: View, data: bytes) -> list[tuple[str, object]]:
     number, arch = struct.unpack_from("<iI", data, 24)
     return [
         ("si_call_addr", pointer(view, _u64(data, 16))),
-        ("si_syscall", number),
+        ("si_syscall", _call_name(number, names.ARCHITECTURES.get(arch))),
         ("si_arch", name_of(names.ARCHITECTURES, arch, "AUDIT_ARCH_???")),
     ]
 
@@ -118,6 +151,65 @@ def siginfo(view: View, data: bytes) -> str:
     return fields(*shown, *_reason(view, signal, code, data))
 
 
+# -- sets of signals --------------------------------------------------------------------------------
+
+
+def sigset(data: bytes) -> str:
+    """``[CHLD RT_1]``, or ``~[KILL STOP]`` where most signals are in the set; `data` is a sigset_t or its beginning."""
+    mask = int.from_bytes(data, "little")
+    bits = len(data) * 8
+    sign = ""
+    if mask.bit_count() >= bits * 2 // 3:
+        mask ^= (1 << bits) - 1
+        sign = "~"
+    return f"{sign}[{' '.join(signal_name(bit + 1)[3:] for bit in range(bits) if mask >> bit & 1)}]"
+
+
+def _set_at(view: View, address: int, length: int) -> str:
+    if not address:
+        return "NULL"
+    data = view.bytes(address, length) if length == _SIGSET else None
+    return hex(address) if data is None else sigset(data)
+
+
+def signals(size_at: int):
+    """A printer of a sigset_t whose size is argument `size_at`."""
+    return lambda view, value: _set_at(view, value, view.args[size_at])
+
+
+def _pending(view: View, value: int) -> str:
+    data = view.bytes(value, min(view.args[1], _SIGSET))
+    return pointer(view, value) if not data else sigset(data)
+
+
+# -- structures -------------------------------------------------------------------------------------
+
+
+def _sigaction(view: View, data: bytes) -> str:
+    handler, bits, restorer = struct.unpack_from("<QQQ", data)
+    shown = [
+        ("sa_handler", names.HANDLERS.get(handler) or names.HANDLERS.get(handler - (1 << 64)) or hex(handler)),
+        ("sa_mask", sigset(data[24:])),
+        ("sa_flags", flags_of(names.ACTION_FLAGS, bits, "SA_???")),
+    ]
+    if bits & names.SA_RESTORER:
+        shown.append(("sa_restorer", pointer(view, restorer)))
+    return fields(*shown)
+
+
+def _stack(view: View, data: bytes) -> str:
+    base, bits, length = struct.unpack("<QI4xQ", data)
+    return fields(
+        ("ss_sp", pointer(view, base)), ("ss_flags", flags_of(names.STACK_FLAGS, bits, "SS_???")), ("ss_size", length)
+    )
+
+
+def timespec(view: View, data: bytes) -> str:
+    """A struct timespec of 64-bit fields."""
+    seconds, nanoseconds = struct.unpack("<qQ", data)
+    return fields(("tv_sec", seconds), ("tv_nsec", nanoseconds))
+
+
 def signal(view: View, value: int) -> str:
     """A signal's number."""
     return signal_name(signed32(value))
@@ -126,5 +218,21 @@ def signal(view: View, value: int) -> str:
 _info = to(128, siginfo)
 
 CALLS: dict[str, Signature] = {
+    "alarm": call(unsigned),
+    "kill": call(decimal, signal),
+    "pause": call(),
+    "pidfd_send_signal": call(descriptor, signal, _info, hex32),
+    "rt_sigaction": call(signal, to(32, _sigaction), from_kernel(32, _sigaction), size),
+    "rt_sigpending": call(out(_pending), size),
+    "rt_sigprocmask": call(one_of(names.HOW, "SIG_???"), signals(3), out(signals(3)), size),
     "rt_sigqueueinfo": call(decimal, signal, _info),
+    "rt_sigreturn": call(),
+    "rt_sigsuspend": call(signals(1), size),
+    "rt_sigtimedwait": call(signals(3), out(_info), to(16, timespec), size),
+    "rt_tgsigqueueinfo": call(decimal, decimal, signal, _info),
+    "sigaltstack": call(to(24, _stack), from_kernel(24, _stack)),
+    "signalfd": call(descriptor, signals(2), size, result=new_descriptor),
+    "signalfd4": call(descriptor, signals(2), size, flags(names.SIGNALFD, "SFD_???"), result=new_descriptor),
+    "tgkill": call(decimal, decimal, signal),
+    "tkill": call(decimal, signal),
 }

@@ -354,7 +354,7 @@ def _quota_address(command_at: int) -> Printer:
         show = _quota_printers(view.args[command_at])[1]
         return show and show(view, value)
 
-    return at_end(printer)
+    return printer
 
 
 CALLS: dict[str, Signature] = {
@@ -385,6 +385,7 @@ CALLS: dict[str, Signature] = {
     "swapon": call(path, _swap_flags),
     "swapoff": call(path),
     "acct": call(path),
-    "quotactl": call(_quota_command, path, _quota_id(0), _quota_address(0)),
-    "quotactl_fd": call(descriptor, _quota_command, _quota_id(1), _quota_address(1)),
+    # Late from the last argument on that is always there, so that the line's second part is never empty.
+    "quotactl": call(_quota_command, at_end(path), _quota_id(0), _quota_address(0)),
+    "quotactl_fd": call(descriptor, at_end(_quota_command), _quota_id(1), _quota_address(1)),
 }

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from abi.decoding.constants.files import FILE_TYPES
 from abi.decoding.values import View, memory, pointer
 
-_IOV_MAX = 1024  # UIO_MAXIOV, what the kernel takes
+_VECTOR_MAX = 4096  # iovecs that one read of guest memory gives; the kernel takes 1024
 _PAGE = 4096
 
 
@@ -81,15 +81,17 @@ def vector(view: View, address: int, count: int, show: Callable[[int, int], str]
         return "NULL"
     if not count:
         return "[]"
-    most = min(count, _IOV_MAX if view.style.verbose else max(view.style.strings, 1), _IOV_MAX)
-    if count >= 1 << 60:
+    if count >= 1 << 60:  # more than memory has bytes for
         return hex(address)
-    data = view.memory.read_some(address, most * 16)
+    most = min(count, _VECTOR_MAX)
+    if not view.style.verbose:
+        most = min(most, view.style.strings)
+    data = view.memory.read_some(address, max(most, 1) * 16)
     whole = len(data) // 16
     if not whole:
         return hex(address)
     words = []
-    for at in range(0, whole * 16, 16):
+    for at in range(0, min(whole, most) * 16, 16):
         base = int.from_bytes(data[at : at + 8], "little")
         length = int.from_bytes(data[at + 8 : at + 16], "little")
         words.append(f"{{iov_base={show(base, length)}, iov_len={length}}}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
 from abi.decoding.constants.files import FILE_TYPES
 from abi.decoding.values import View, memory, pointer
@@ -22,6 +23,7 @@ def permissions(view: View, value: int) -> str:
     return octal(value & 0xFFFF)
 
 
+@lru_cache(maxsize=256)  # a tree's files have few modes
 def file_mode(mode: int) -> str:
     """A st_mode by its type, set-id bits and permissions; in octal as a whole where there is no such type."""
     kind = FILE_TYPES.get(mode & 0o170000)

@@ -123,7 +123,8 @@ def _reason(view: View, signal: int, code: int, data: bytes) -> list[tuple[str, 
                     return _band(data) if code in names.CODES_OF[signal] else []
                 case "SIGSYS":
                     return _bad_call(view, data)
-    return _sender(view, data) + (_sigval(view, data) if _u64(data, 24) else [])
+    sender = _sender(view, data) if _u64(data, 16) else []  # nobody, where it is the kernel's
+    return sender + (_sigval(view, data) if _u64(data, 24) else [])
 
 
 def _band(data: bytes) -> list[tuple[str, object]]:

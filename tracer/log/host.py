@@ -19,7 +19,7 @@ from tracer.memory import GuestMemory
 from vfs.kernel import error
 
 _GET_SYSCALL_INFO = 0x420E
-_ENTRY, _EXIT, _SECCOMP = 1, 2, 3
+_EXIT = 2  # PTRACE_SYSCALL_INFO_EXIT
 _INFO = ctypes.create_string_buffer(88)  # struct ptrace_syscall_info
 _INFO_AT = ctypes.c_void_p(ctypes.addressof(_INFO))
 _CALL = struct.Struct("<Q6Q")
@@ -205,6 +205,8 @@ class HostTracer:
                 info = ptrace.siginfo(tid)
             except OSError:
                 info = bytes(128)
+            if self.injector is not None:
+                info = self.injector.at_signal(task, info)
             if not task.command:
                 self.recorder.signal(task, number, info)
             self._resume(task, number)
@@ -255,7 +257,6 @@ class HostTracer:
         data = _INFO.raw
         kind = data[0]
         injector = self.injector
-        number = 0
         if kind == _EXIT:
             task.begun = False
             value = _RESULT.unpack_from(data, 24)[0]
@@ -273,17 +274,14 @@ class HostTracer:
             call &= 0xFFFFFFFF
             wanted = self.recorder.begin(task, call, tuple(args), abi)
             if wanted and injector is not None:
-                number = injector.at_begin(task, self.recorder, call, abi)
-                if number and kind == _SECCOMP:  # the kernel takes no signal from this stop
-                    _quick.tgkill(task.pid, task.tid, number)
-                    number = 0
+                injector.at_begin(task, self.recorder, call, abi)
             task.begun = wanted or not self._filtered
         else:
             task.begun = True
             if (call := _CALL.unpack_from(data, 24)[0]) in (59, 322) and task.started and self._go is None:
                 self._first_execve(task, call, _CALL.unpack_from(data, 24)[1:])
         if injector is None or not injector.holds(task):
-            self._resume(task, number)
+            self._resume(task)
 
     def _first_execve(self, task: Traced, number: int, args: tuple[int, ...]) -> None:
         """The execve that becomes the command: from here on its calls are its own."""

@@ -7,17 +7,22 @@ the execve that starts the command never is, as in strace.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from abi.errors import LinuxErrno
 from tracer import ptrace
+from vfs.kernel import quick
 
 _MOST = 0xFFFF  # of an invocation's number, a step
 _DELAY = re.compile(r"(\d+(?:\.\d+)?)(s|ms|us|ns)?")
+_SIGINFO = struct.Struct("<iii4xi")  # siginfo_t: si_signo, si_errno, si_code, si_pid
+_SI_TKILL, _SI_KERNEL = -6, 0x80
 _UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, None: 1e-6, "ns": 1e-9}
 _WHEN = re.compile(r"(\d+)(?:\.\.(\d+))?(?:(\+)(\d+)?)?")
 
@@ -241,11 +246,11 @@ class HostInjector(Injector):
         self._under_way: dict[object, Injected] = {}
         self._held: dict[object, float] = {}  # task -> when it goes on, by time.monotonic
 
-    def at_begin(self, task, recorder, number: int, abi: str) -> int:
-        """`task` stands at the begin of a call that is logged; the signal that is to be delivered now, 0 for none."""
+    def at_begin(self, task, recorder, number: int, abi: str) -> None:
+        """`task` stands at the begin of a call that is logged."""
         what = self.decide(task.tid, recorder.name(abi, number))
         if what is None:
-            return 0
+            return
         self._under_way[task] = what
         task.open.injected = what.marks
         if what.value is not None:
@@ -258,7 +263,17 @@ class HostInjector(Injector):
             ptrace.setregs(task.tid, registers)
         if what.delay_enter is not None:
             self._held[task] = time.monotonic() + what.delay_enter
-        return what.signal
+        if what.signal:  # not with the request to go on: from the stop that a filter makes the kernel takes none
+            quick.tgkill(task.pid, task.tid, what.signal)
+
+    def at_signal(self, task, info: bytes) -> bytes:
+        """A signal is about to be delivered: one of ours comes from the kernel, for all the task can tell."""
+        number, _, code, sender = _SIGINFO.unpack_from(info)
+        if code != _SI_TKILL or sender != os.getpid():
+            return info
+        info = _SIGINFO.pack(number, 0, _SI_KERNEL, 0).ljust(len(info), b"\0")
+        ptrace.set_siginfo(task.tid, info)
+        return info
 
     def at_end(self, task, value: int) -> int:
         """The call is over with `value`; the result that the task gets."""

@@ -318,9 +318,17 @@ def _discard(arguments: list[str]) -> int:
 
 
 def _trace(arguments: list[str]) -> int:
+    parser = _Parser(
+        "int80 trace",
+        usage="int80 trace [options] [--] COMMAND [ARG...]\n       int80 trace [options] -p PID",
+        description="Log the system calls of a command and of everything it starts, as strace does. Exit status: the "
+        "command's, 128+N after signal N, 125 when int80 itself fails, 126 when the command cannot be run, 127 when it is "
+        "not found.",
+        allow_abbrev=False,
+    )
     from tracer.log.command import trace
 
-    return trace(arguments)
+    return trace(parser, arguments)
 
 
 # -- retarget ---------------------------------------------------------------------------------------

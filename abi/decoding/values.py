@@ -232,9 +232,21 @@ _ESCAPES = {9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92:
 _PLAIN = bytes(byte for byte in range(32, 127) if byte not in (34, 92))
 
 
+_in_hex = 0
+
+
+def strings_in_hex(degree: int) -> None:
+    """How this process's logs write strings: 1 (-x) those in hex that hold more than ASCII text, 2 (-xx) all, 0 none."""
+    global _in_hex
+    _in_hex = degree
+
+
 def quoted(data: bytes) -> str:
     """A C string literal; octal escapes are as short as what follows allows."""
-    if not data.translate(None, _PLAIN):
+    rest = data.translate(None, _PLAIN)
+    if _in_hex and (_in_hex == 2 or any(byte not in _ESCAPES for byte in rest)):
+        return '"' + "".join([f"\\x{byte:02x}" for byte in data]) + '"'
+    if not rest:
         return '"' + data.decode("ascii") + '"'
     words = ['"']
     for position, byte in enumerate(data):

@@ -8,7 +8,6 @@ to another processor, so a task is let go on the processor where the tracer runs
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import signal
 import struct
@@ -66,6 +65,7 @@ class HostTracer:
         self._tasks: dict[int, Traced] = {}
         self._early: dict[int, int] = {}  # stopped tasks whose parent has not announced them yet
         self._main: int | None = None
+        self._running = False  # the command's execve is behind us
         self._status: int | None = None
         self._leaving = False
         self._go: int | None = None
@@ -136,15 +136,25 @@ class HostTracer:
                     self._event(tid, status)
                 except ProcessLookupError:
                     pass  # it was killed meanwhile, and its end is on the way
-                if self._leaving:
-                    self._let_go()
         finally:
             self._placement.close()
             recorder.close()
         return self._status
 
+    @property
+    def command(self) -> int | None:
+        """The process that was started, None when it has ended."""
+        return self._main if self._status is None else None
+
+    def processes(self) -> set[int]:
+        """The processes that are traced."""
+        return {task.pid for task in list(self._tasks.values())}
+
     def leave(self) -> None:
-        """Detach from everything, as soon as that is safe; callable from a signal handler."""
+        """Detach from everything, as soon as that is safe; callable from a signal handler.
+
+        Not where a filter chooses the calls: without a tracer those would fail.
+        """
         self._leaving = True
         for tid in list(self._tasks):
             try:
@@ -219,23 +229,31 @@ class HostTracer:
                 os.write(self._go, b"1")
                 os.close(self._go)
                 self._go = None
-        if number in _STOPS:
+        if number in _STOPS and not self._leaving:
             self.recorder.stopped(task, number)
             ptrace.request(ptrace.LISTEN, task.tid)
-            if task.tid == self._main:
-                self._main_stopped()
+            if task.tid == self._main and number != signal.SIGSTOP:
+                self._stop_with_command()
             return
         self._resume(task)
 
-    @staticmethod
-    def _main_stopped() -> None:
-        """The command was stopped: so is the tracer, for the shell that waits for it; both go on together."""
-        try:
-            os.kill(os.getpid(), signal.SIGSTOP)
-        except OSError:
-            pass
+    def _stop_with_command(self) -> None:
+        """The terminal stopped the command: so does the tracer, for the shell that waits for it; both go on together.
+
+        One that was sent SIGSTOP may be waiting for a task of its own to wake it, which the tracer must carry.
+        """
+        os.kill(os.getpid(), signal.SIGSTOP)
+        os.kill(self._main, signal.SIGCONT)
+
+    def _detach(self, task: Traced, number: int) -> None:
+        ptrace.request(_DETACH, task.tid, 0, number)
+        self.recorder.detached(task)
+        self._forget(task)
 
     def _resume(self, task: Traced, number: int = 0) -> None:
+        if self._leaving:
+            self._detach(task, number)
+            return
         how = ptrace.SYSCALL if task.begun or not self._filtered else ptrace.CONT
         hold = self._placement.mask
         if hold is None:
@@ -263,6 +281,8 @@ class HostTracer:
             if injector is not None:
                 value = injector.at_end(task, value)
             self.recorder.end(task, value)
+            if value < 0 and not self._running and task.tid == self._main:
+                task.command = True  # its execve failed, and what it does now is say so
         elif not task.command:
             call, *args = _CALL.unpack_from(data, 24)
             arch = int.from_bytes(data[4:8], "little")
@@ -303,6 +323,7 @@ class HostTracer:
 
     def _executed(self, task: Traced) -> None:
         task.command = False
+        self._running = True
         former = ptrace.event_message(task.tid)
         caller = self._tasks.get(former)
         if caller is not None and caller is not task:
@@ -331,17 +352,6 @@ class HostTracer:
         if task.tid == self._main:
             self._status = status
         self.recorder.ended(task, status)
-
-    def _let_go(self) -> None:
-        """Detach from every task that stands at a stop; the others are told, and come back for it."""
-        for tid, task in list(self._tasks.items()):
-            try:
-                ptrace.request(_DETACH, tid)
-            except OSError as problem:
-                if problem.errno == errno.ESRCH and os.path.exists(f"/proc/{tid}"):
-                    continue  # not at a stop yet
-            self.recorder.detached(task)
-            self._forget(task)
 
 
 class _Placement:

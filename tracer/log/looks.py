@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 STYLES = {
-    "file": "blue", "desc": "cyan", "process": "magenta", "memory": "bright_black", "network": "green", "signal": "yellow",
-    "ipc": "bright_magenta", "time": "bright_yellow", "other": "white",
+    "file": "color(33)", "desc": "color(37)", "process": "color(170)", "memory": "color(103)", "network": "color(34)",
+    "signal": "color(166)", "ipc": "color(99)", "time": "color(136)", "other": "default",
 }  # fmt: skip
-"""The colour of each class of calls, as rich names it."""
+"""The colour of each class of calls, as rich names it; to be read on dark backgrounds and on light ones."""
 
 
 def is_pretty(fd: int) -> bool:

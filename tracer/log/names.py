@@ -17,6 +17,9 @@ class _Names(dict):
             self.setdefault(other, name)
         return self.setdefault(number, None)
 
+    def get(self, number: int, default: str | None = None) -> str | None:
+        return self[number] or default
+
 
 def _of_python_ptrace(machine: str) -> dict[int, str]:
     names = dict(import_module(f"ptrace.syscall.linux.{machine}").SYSCALL_NAMES)

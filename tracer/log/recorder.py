@@ -47,7 +47,7 @@ class Recorder:
         self.sinks = sinks
         self.names = names
         self.idle = False  # set by the tracer while it waits: only then may a tick disturb the sinks
-        self.bare = all(getattr(sink, "bare", False) for sink in sinks)  # nobody reads arguments
+        self.bare = not choice.paths and all(getattr(sink, "bare", False) for sink in sinks)  # nobody reads arguments
         self._raw = [sink for sink in sinks if getattr(sink, "raw", False)]
         self._held = choice.by_outcome  # whether a call is shown only once its end is known
 
@@ -171,6 +171,8 @@ class Recorder:
         self._tell(event)
 
     def detached(self, subject: Subject) -> None:
+        if subject.open is not None:
+            subject.open.detached = True
         self.abandon(subject)
         self._tell(Detached(_now(), subject.tid))
 

@@ -7,57 +7,69 @@ something to say, so most calls are one write into the buffer.
 from __future__ import annotations
 
 import os
+import select
+import sys
 import time
+from collections.abc import Container
 
 from tracer.log.events import Born, Call, Detached, Ended, Executed, Signal, Sink, Stopped
 
-_COLUMN = 40  # where `` = `` stands (strace -a)
+COLUMN = 40  # where `` = `` stands (strace -a)
 _LARGE = 1 << 16
 
 
 class Times:
-    """How lines are dated: `clock` None, ``t``, ``tt``, ``ttt``, or ``r`` for the time since the line before; `spent` (-T)."""
+    """How lines are dated: `clock` None, ``t``, ``tt`` or ``ttt``, `relative` the time since the line before (-r),
+    `spent` what the call took (-T)."""
 
-    __slots__ = ("_last", "clock", "spent")
+    __slots__ = ("_last", "clock", "relative", "spent")
 
-    def __init__(self, clock: str | None = None, spent: bool = False) -> None:
+    def __init__(self, clock: str | None = None, spent: bool = False, relative: bool = False) -> None:
         self.clock = clock
         self.spent = spent
+        self.relative = relative
         self._last: float | None = None
 
     def prefix(self, moment: float) -> str:
-        match self.clock:
-            case None:
-                return ""
-            case "t":
-                return time.strftime("%H:%M:%S ", time.localtime(moment))
-            case "tt":
-                return time.strftime("%H:%M:%S", time.localtime(moment)) + f".{int(moment % 1 * 1e6):06d} "
-            case "ttt":
-                return f"{moment:.6f} "
+        if not self.relative:
+            return f"{self._dated(moment)} " if self.clock else ""
         last, self._last = self._last, moment
-        return f"{max(0.0, moment - last) if last is not None else 0.0:>12.6f} "
+        since = f"{max(0.0, moment - last) if last is not None else 0.0:>12.6f}"
+        return f"{self._dated(moment)} (+{since}) " if self.clock else f"{since} "
+
+    def _dated(self, moment: float) -> str:
+        match self.clock:
+            case "t":
+                return time.strftime("%H:%M:%S", time.localtime(moment))
+            case "tt":
+                return time.strftime("%H:%M:%S", time.localtime(moment)) + f".{int(moment % 1 * 1e6):06d}"
+        return f"{moment:.6f}"
 
 
 class Text(Sink):
     """Lines to a descriptor.
 
     `who`: ``always`` puts the task's number before each line, ``many`` once there is more than one task, ``never`` not
-    at all.  `live` shows a call before it has returned, as a person at a terminal wants it.
+    at all.  `live` shows a call before it has returned, as a person at a terminal wants it.  `unsaid`: of strace's
+    ``-e quiet=``, what is left out.
     """
 
-    def __init__(self, fd: int, times: Times, who: str = "always", live: bool = False, column: int = _COLUMN) -> None:
+    def __init__(
+        self, fd: int, times: Times, who: str = "always", live: bool = False, column: int = COLUMN, unsaid: Container[str] = ()
+    ) -> None:  # fmt: skip
         self.fd = fd
         self.times = times
         self.who = who
         self.live = live
         self.column = column
+        self.unsaid = unsaid
         self._tasks = 0
         self._line: Call | None = None  # the call whose line stands unfinished, not yet in the buffer
         self._begun = ""
         self._shown = 0  # characters of it that are written already
         self._buffer: list[str] = []
         self._size = 0
+        self._lost = False
 
     # -- lines --------------------------------------------------------------------------------
 
@@ -89,12 +101,13 @@ class Text(Sink):
             shown = 0
             text = f"{self.prefix(call.tid, call.time + (call.duration or 0))}<... {call.name} resumed>"
         text += ", ".join(call.args[call.split :])
-        if call.unfinished:
-            text += " <unfinished ...>"
-        text += ")"
-        if len(text) < self.column:
-            text = text.ljust(self.column)
-        text += f" = {call.result}{self.marks(call)}\n"
+        if call.detached:
+            text += " <detached ...>\n"
+        else:
+            text += " <unfinished ...>)" if call.unfinished else ")"
+            if len(text) < self.column:
+                text = text.ljust(self.column)
+            text += f" = {call.result}{self.marks(call)}\n"
         self._write(text[shown:])
         if self.live:
             self.flush()
@@ -117,14 +130,13 @@ class Text(Sink):
                 self._say(event, f"--- {event.name} {event.info} ---")
             case Stopped():
                 self._say(event, f"--- stopped by {event.name} ---")
-            case Ended(status=None):
-                core = " (core dumped)" if event.core else ""
-                self._say(event, f"+++ killed by {event.signal}{core} +++")
-                self._tasks -= 1
             case Ended():
-                self._say(event, f"+++ exited with {event.status} +++")
+                if "exit" not in self.unsaid:
+                    core = " (core dumped)" if event.core else ""
+                    end = f"killed by {event.signal}{core}" if event.status is None else f"exited with {event.status}"
+                    self._say(event, f"+++ {end} +++")
                 self._tasks -= 1
-            case Executed() if event.former != event.tid:
+            case Executed() if event.former != event.tid and "thread-execve" not in self.unsaid:
                 self._say(event, f"+++ superseded by execve in pid {event.former} +++")
             case Born():
                 self._tasks += 1
@@ -153,15 +165,22 @@ class Text(Sink):
             self.flush()
 
     def flush(self) -> None:
-        """Everything so far is with the kernel."""
+        """Everything so far is with the kernel.  What it does not take is lost, and said once: the tasks are to go on."""
         if not self._buffer:
             return
         data = "".join(self._buffer).encode("utf-8", "surrogateescape")
         self._buffer.clear()
         self._size = 0
         view = memoryview(data)
-        while view:
-            view = view[os.write(self.fd, view) :]
+        while view and not self._lost:
+            try:
+                view = view[os.write(self.fd, view) :]
+            except BlockingIOError:
+                select.select((), (self.fd,), ())
+            except OSError as problem:
+                self._lost = True
+                if not isinstance(problem, BrokenPipeError):
+                    sys.stderr.write(f"int80: the log ends here: {problem.strerror.lower()}\n")
 
     def tick(self) -> None:
         if self._line is not None and not self.live:

@@ -290,9 +290,9 @@ _options = flags(names.WAIT4, "W???")
 
 CALLS: dict[str, Signature] = {
     "clone": call(
-        lambda view, value: f"child_stack={pointer(view, view.args[1])}",
+        at_end(lambda view, value: f"child_stack={pointer(view, view.args[1])}"),
         _clone_flags,
-        at_end(_parent_tid),
+        _parent_tid,
         _tls,
         _child_tid,
     ),

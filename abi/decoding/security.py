@@ -110,7 +110,7 @@ def _seccomp_flags(view: View, value: int) -> str:
 def seccomp_filter(view: View, data: bytes) -> str:
     """A struct sock_fprog, 16 bytes, for seccomp(2) and prctl(2): its instructions with -v."""
     length, address = struct.unpack("<H6xQ", data)
-    shown = array(view, address, length, 8, _instruction) if view.style.verbose and length else pointer(view, address)
+    shown = array(view, address, length, 8, _instruction) if view.style.verbose else pointer(view, address)
     return fields(("len", length), ("filter", shown))
 
 

@@ -66,6 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="one JSON object a line (docs/trace.md)")
     add("--timeline", metavar="FILE", help="a file for Perfetto or chrome://tracing; the calls go where -o says, if it does")
     add("--html", metavar="FILE", help="a page to look at in a browser; the calls go where -o says, if it does")
+    add("--policy-out", metavar="FILE", help="what the program was seen to need, as a policy; the calls as with --html")
 
 
 def qualify(expression: str) -> tuple[str, str]:
@@ -180,7 +181,7 @@ def _number(text: str, option: str) -> int:
 def _sinks(options: argparse.Namespace, settings: _Settings) -> list:
     """The sinks, those that write lines first.  ``OSError``."""
     sinks: list = []
-    lines = not (options.summary_only or options.tree or options.json or options.timeline or options.html)
+    lines = not (options.summary_only or options.tree or options.json or options.timeline or options.html or options.policy_out)
     lines |= options.output is not None and not (options.summary_only or options.tree or options.json)
     if options.follow > 1 and options.output is not None:
         from tracer.log.separate import Separate
@@ -219,8 +220,18 @@ def _sinks(options: argparse.Namespace, settings: _Settings) -> list:
     if options.html is not None:
         from tracer.log.page import Page
 
-        sinks.append(Page(options.html))
+        sinks.append(Page(options.html, _command(options)))
+    if options.policy_out is not None:
+        from tracer.log.policy import PolicyOut
+
+        sinks.append(PolicyOut(options.policy_out, _command(options)))
     return sinks
+
+
+def _command(options: argparse.Namespace) -> list[str]:
+    """What is traced, as it was given."""
+    command = getattr(options, "command", [])
+    return command[1:] if command[:1] == ["--"] else command
 
 
 def _text(fd: int, options: argparse.Namespace, settings: _Settings, who: str, pretty: bool = False) -> Text:

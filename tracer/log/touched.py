@@ -30,7 +30,6 @@ _NAMES: dict[str, tuple[tuple[int | None, int, str, bool | int], ...]] = {
     "statfs": ((None, 0, READ, True),),
     "readlink": ((None, 0, READ, False),),
     "readlinkat": ((0, 1, READ, False),),
-    "chdir": ((None, 0, READ, True),),
     "chroot": ((None, 0, READ, True),),
     "getxattr": ((None, 0, READ, True),),
     "lgetxattr": ((None, 0, READ, False),),
@@ -146,10 +145,10 @@ def files_of(name: str, view: View, tid: int, files) -> Iterator[tuple[str, byte
             if not flags & os.O_PATH and (access != os.O_RDONLY or flags & (os.O_CREAT | os.O_TRUNC)):
                 yield WRITE, path, follow, fresh
         return
-    if name in _DESCRIPTORS:
-        path = files.descriptor(tid, signed32(args[0]))
+    if name in _DESCRIPTORS or name == "chdir":  # its name was relative to where the task is no more
+        path = files.descriptor(tid, AT_FDCWD if name == "chdir" else signed32(args[0]))
         if path is not None:
-            yield WRITE, path, False, False
+            yield READ if name == "chdir" else WRITE, path, False, False
         return
     for directory, where, use, follow in _NAMES.get(name, ()):
         if follow is not True and follow is not False:

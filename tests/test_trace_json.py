@@ -72,3 +72,8 @@ def test_the_command_writes_them(int80, tmp_path):
     assert shown[0]["type"] == "start"
     assert shown[-1]["type"] == "exit" and shown[-1]["status"] == 3
     assert any(line.get("call") == "execve" and line["class"] == "process" for line in shown)
+
+
+def test_a_log_that_cannot_be_written_is_told_once_and_the_program_goes_on(int80):
+    done = subprocess.run([*int80, "trace", "--json", "-o", "/dev/full", "sh", "-c", "exit 3"], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (3, b"int80: the log ends here: no space left on device\n")

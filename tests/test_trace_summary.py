@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
+import re
 import shutil
+import struct
 import subprocess
+import termios
+from contextlib import contextmanager
 
 import pytest
 from made_up import SHELL, call, tell
@@ -20,18 +25,33 @@ def table(tmp_path, *events, **options) -> list[str]:
 
 def on_terminal(sink_of, *events, columns: int = 80) -> str:
     """What a sink writes to a terminal."""
-    import fcntl
-    import struct
-    import termios
+    with terminal(columns) as (ours, theirs):
+        tell(sink_of(theirs), *events)
+        return os.read(ours, 1 << 16).decode()
 
+
+@contextmanager
+def terminal(columns: int = 80):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     try:
-        tell(sink_of(theirs), *events)
-        return os.read(ours, 1 << 16).decode()
+        yield ours, theirs
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+def traced_on_terminal(int80, *options: str, **env: str) -> str:
+    """What `int80 trace OPTIONS true` writes to a terminal."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    with terminal() as (ours, theirs):
+        subprocess.run([*int80, "trace", *options, "true"], stderr=theirs, env={**kept, "TERM": "xterm", **env}, timeout=60)
+        return os.read(ours, 1 << 16).decode()
+
+
+def strip(line: str) -> str:
+    """A line without its colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", line)
 
 
 def names(lines: list[str]) -> list[str]:
@@ -86,23 +106,16 @@ def test_an_unknown_key_is_an_error(tmp_path):
     assert "time" in SORTS
 
 
-def test_a_terminal_gets_bars_and_colours_that_fit(monkeypatch):
-    monkeypatch.delenv("NO_COLOR", raising=False)
+def test_drawn_for_a_person_it_has_bars_and_colours_and_fits(monkeypatch):
     monkeypatch.setenv("TERM", "xterm-256color")
-    shown = on_terminal(Summary, *SHELL, columns=80)
+    shown = on_terminal(lambda fd: Summary(fd, pretty=True), *SHELL)
     assert "\x1b[" in shown and "█" in shown
     assert all(len(strip(line)) <= 80 for line in shown.splitlines())
 
 
-def strip(line: str) -> str:
-    import re
-
-    return re.sub(r"\x1b\[[0-9;]*m", "", line)
-
-
-def test_no_color_gives_the_plain_table(monkeypatch):
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert on_terminal(Summary, *SHELL).startswith("% time     seconds")
+def test_a_terminal_gets_the_drawn_table_and_no_color_the_plain_one(int80):
+    assert "\x1b[" in traced_on_terminal(int80, "-c")
+    assert traced_on_terminal(int80, "-c", NO_COLOR="1").startswith("% time     seconds")
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")

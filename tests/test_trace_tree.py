@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 from made_up import BEGIN, LOOSE, SHELL, call, tell
-from test_trace_summary import on_terminal, strip
+from test_trace_summary import on_terminal, strip, traced_on_terminal
 
 from tracer.log.events import Born, Ended, Executed
 from tracer.log.treeview import Tree
@@ -69,17 +69,15 @@ def test_a_long_chain_of_processes_is_no_trouble(tmp_path):
     assert len(tree(tmp_path, *events)) == 1500
 
 
-def test_a_terminal_gets_colours_and_lines_that_fit(monkeypatch):
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.setenv("TERM", "xterm-256color")
-    shown = on_terminal(Tree, *SHELL)
+def test_drawn_for_a_person_it_has_colours_and_fits():
+    shown = on_terminal(lambda fd: Tree(fd, pretty=True), *SHELL)
     assert "\x1b[" in shown
     assert all(len(strip(line)) <= 80 for line in shown.splitlines())
 
 
-def test_no_color_is_kept(monkeypatch):
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert "\x1b" not in on_terminal(Tree, *SHELL)
+def test_a_terminal_gets_colours_unless_no_color_is_set(int80):
+    assert "\x1b[" in traced_on_terminal(int80, "--tree")
+    assert "\x1b" not in traced_on_terminal(int80, "--tree", NO_COLOR="1")
 
 
 def test_the_command_shows_the_tree(int80, tmp_path):

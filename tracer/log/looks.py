@@ -1,4 +1,4 @@
-"""What the tables at the end share: when to be pretty, how rich is run, the colour of each class of calls, durations in words."""
+"""What the forms for a person share: how rich is run, the colour of each class of calls, durations in words."""
 
 from __future__ import annotations
 
@@ -9,11 +9,6 @@ STYLES = {
     "signal": "color(166)", "ipc": "color(99)", "time": "color(136)", "other": "default",
 }  # fmt: skip
 """The colour of each class of calls, as rich names it; to be read on dark backgrounds and on light ones."""
-
-
-def is_pretty(fd: int) -> bool:
-    """Whether a person looks at `fd`, and wants colours: a terminal, and no NO_COLOR."""
-    return os.isatty(fd) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def duration(seconds: float) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
+import sys
 
 _LARGE = 1 << 16
 _LONE = re.compile("[\ud800-\udfff]")
@@ -15,15 +17,20 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Output:
-    """Bytes to a path, which is created or emptied at once, or to an open descriptor, which stays open.  ``OSError``."""
+    """Bytes to a path, which is created or emptied at once, or to an open descriptor, which stays open.  ``OSError``.
 
-    __slots__ = ("_buffer", "_owned", "_size", "fd")
+    Where no more can be written, that is said once on the standard error, and the program goes on without its log; a
+    reader that has gone away knows it itself.
+    """
+
+    __slots__ = ("_buffer", "_lost", "_owned", "_size", "fd")
 
     def __init__(self, where: int | str | os.PathLike) -> None:
         self._owned = not isinstance(where, int)
         self.fd = os.open(where, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666) if self._owned else where
         self._buffer: list[bytes] = []
         self._size = 0
+        self._lost = False
 
     def write(self, data: bytes) -> None:
         """Some bytes, at the latest with the kernel at `flush`."""
@@ -37,8 +44,15 @@ class Output:
         view = memoryview(b"".join(self._buffer))
         self._buffer.clear()
         self._size = 0
-        while view:
-            view = view[os.write(self.fd, view) :]
+        while view and not self._lost:
+            try:
+                view = view[os.write(self.fd, view) :]
+            except BlockingIOError:
+                select.select((), (self.fd,), ())
+            except OSError as problem:
+                self._lost = True
+                if not isinstance(problem, BrokenPipeError):
+                    sys.stderr.write(f"int80: the log ends here: {problem.strerror.lower()}\n")
 
     def close(self) -> None:
         """The end of the log; a second time it does nothing."""

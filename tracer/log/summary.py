@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from tracer.log.events import Call, Sink
-from tracer.log.looks import STYLES, drawn, duration, is_pretty
+from tracer.log.looks import STYLES, drawn, duration
 from tracer.log.output import Output
 
 SORTS = {
@@ -48,15 +48,15 @@ class Row:
 class Summary(Sink):
     """A table to a path or an open descriptor when the trace ends; nothing if there were no calls.
 
-    `sort` is one of `SORTS` or `SYNONYMS` (``KeyError``).  `pretty`: drawn for a person; None asks the descriptor.
+    `sort` is one of `SORTS` or `SYNONYMS` (``KeyError``).  `pretty`: drawn with bars and colours.
     """
 
     bare = True  # the recorder need not read arguments
 
-    def __init__(self, where: int | str | os.PathLike, sort: str = "time", pretty: bool | None = None) -> None:
+    def __init__(self, where: int | str | os.PathLike, sort: str = "time", pretty: bool = False) -> None:
         self._key = SORTS[SYNONYMS.get(sort, sort)]
         self._output = Output(where)
-        self._pretty = is_pretty(self._output.fd) if pretty is None else pretty
+        self._pretty = pretty
         self._rows: dict[str, Row] = {}
 
     def ended(self, call: Call) -> None:

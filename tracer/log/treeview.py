@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass, field
 
 from tracer.log.events import Born, Call, Detached, Ended, Executed, Sink
-from tracer.log.looks import drawn, duration, is_pretty
+from tracer.log.looks import drawn, duration
 from tracer.log.output import Output, clean
 
 
@@ -40,13 +40,13 @@ class Process:
 
 
 class Tree(Sink):
-    """A tree to a path or an open descriptor when the trace ends.  `pretty`: with colours; None asks the descriptor."""
+    """A tree to a path or an open descriptor when the trace ends.  `pretty`: with colours."""
 
     bare = True  # the recorder need not read arguments
 
-    def __init__(self, where: int | str | os.PathLike, pretty: bool | None = None) -> None:
+    def __init__(self, where: int | str | os.PathLike, pretty: bool = False) -> None:
         self._output = Output(where)
-        self._pretty = is_pretty(self._output.fd) if pretty is None else pretty
+        self._pretty = pretty
         self._roots: list[Process] = []
         self._tasks: dict[int, Process] = {}
         self._last = 0.0

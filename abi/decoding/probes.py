@@ -75,6 +75,8 @@ def _event_config(kind: int, config: int) -> str:
             return _plainly(names.PERF_HARDWARE, config, "PERF_COUNT_HW_???")
         case "PERF_TYPE_SOFTWARE":
             return _plainly(names.PERF_SOFTWARE, config, "PERF_COUNT_SW_???")
+        case "PERF_TYPE_TRACEPOINT":
+            return str(config)  # the number in the file `id` of tracefs
         case "PERF_TYPE_HW_CACHE" if not config >> 24:
             return "|".join(
                 (

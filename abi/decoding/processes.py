@@ -123,8 +123,12 @@ def _wished_tids(view: View, address: int, count: int) -> str:
 def _unknown_rest(view: View, address: int, known: int, length: int) -> str:
     """What lies behind the fields we know, when any of it is not 0."""
     end = min(length, _PAGE)
-    data = view.bytes(address + known, end - known) if end > known else None
-    if not data or not any(data):
+    if end <= known:
+        return ""
+    data = view.bytes(address + known, end - known)
+    if data is None:
+        return ", ???"
+    if not any(data):
         return ""
     cut = data[: view.style.strings]
     literal = '"' + "".join(f"\\x{byte:02x}" for byte in cut) + '"'

@@ -216,6 +216,10 @@ def signal(view: View, value: int) -> str:
     return signal_name(signed32(value))
 
 
+def _taken(view: View, value: int):
+    return value, signal_name(value)
+
+
 _info = to(128, siginfo)
 
 CALLS: dict[str, Signature] = {
@@ -229,7 +233,7 @@ CALLS: dict[str, Signature] = {
     "rt_sigqueueinfo": call(decimal, signal, _info),
     "rt_sigreturn": call(),
     "rt_sigsuspend": call(signals(1), size),
-    "rt_sigtimedwait": call(signals(3), out(_info), to(16, timespec), size),
+    "rt_sigtimedwait": call(signals(3), out(_info), to(16, timespec), size, result=_taken),
     "rt_tgsigqueueinfo": call(decimal, decimal, signal, _info),
     "sigaltstack": call(to(24, _stack), from_kernel(24, _stack)),
     "signalfd": call(descriptor, signals(2), size, result=new_descriptor),

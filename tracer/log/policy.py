@@ -15,6 +15,12 @@ from tracer.log.touched import EXECUTE, READ, WRITE, HostFiles, addresses_of, fi
 VERSION = 1
 _ALLOW, _ERRNO = "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"
 _ARCHITECTURES = {"linux": "SCMP_ARCH_X86_64", "i386": "SCMP_ARCH_X86"}
+# What runc itself calls, before the program, once the profile is in force and noNewPrivileges is set.
+_RUNTIME = frozenset((
+    "close", "epoll_ctl", "epoll_pwait", "execve", "fcntl", "fstatfs", "futex", "getdents64", "getpid", "gettid", "madvise",
+    "mmap", "munmap", "nanosleep", "newfstatat", "openat", "prctl", "read", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",
+    "sched_yield", "sigaltstack", "tgkill", "write",
+))  # fmt: skip
 _EXECS = ("execve", "execveat")
 _OPENS = ("open", "openat", "openat2", "creat")
 _SHARED = ("/tmp", "/var/tmp", "/dev/shm")  # where names are made up anew in every run
@@ -118,7 +124,7 @@ class PolicyOut(Sink):
                 "defaultAction": _ERRNO,
                 "defaultErrnoRet": 1,
                 "architectures": [name for abi, name in _ARCHITECTURES.items() if abi in self._abis],
-                "syscalls": [{"names": sorted(self._calls), "action": _ALLOW}],
+                "syscalls": [{"names": sorted(self._calls | _RUNTIME), "action": _ALLOW}],
             },
             "files": {use: sorted(paths) for use, paths in self._paths.items()},
             "network": {use: sorted(addresses) for use, addresses in self._addresses.items()},

@@ -1,0 +1,107 @@
+"""What a socket is connected to, by its inode number: for -yy, and for netlink's messages.
+
+The kernel lists the sockets of a network namespace in /proc/net (proc(5)), and says over sock_diag(7) which unix sockets
+are each other's peers; both are of the supervisor's own namespace, so a socket of another has only its number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+
+from abi.decoding.constants.network import NETLINK_PROTOCOLS
+from abi.decoding.values import quoted
+
+_INET = (("tcp", "TCP"), ("udp", "UDP"), ("udplite", "UDPLITE"), ("raw", "RAW"), ("icmp", "PING"))
+_UNIX_KINDS = {1: "STREAM", 2: "DGRAM", 5: "SEQPACKET"}
+_netlink_known: dict[int, int | None] = {}  # inode numbers of sockets are not used again
+
+
+def _lines(name: str) -> list[list[str]]:
+    try:
+        with open(f"/proc/net/{name}", errors="surrogateescape") as file:
+            return [line.split() for line in file.read().splitlines()[1:]]
+    except OSError:
+        return []
+
+
+def _side(text: str) -> tuple[str, int]:
+    """``0100007F:0050``: an address in words of the machine's order, and a port."""
+    address, _, port = text.partition(":")
+    data = b"".join(struct.pack("=I", int(address[at : at + 8], 16)) for at in range(0, len(address), 8))
+    if len(data) == 4:
+        return socket.inet_ntoa(data), int(port, 16)
+    return f"[{socket.inet_ntop(socket.AF_INET6, data)}]", int(port, 16)
+
+
+def _inet(inode: str) -> str | None:
+    for name, label in _INET:
+        for suffix, version in (("", ""), ("6", "v6")):
+            for words in _lines(name + suffix):
+                if len(words) > 9 and words[9] == inode:
+                    (here, port), (there, other) = _side(words[1]), _side(words[2])
+                    peer = f"->{there}:{other}" if other or there not in ("0.0.0.0", "[::]") else ""
+                    return f"{label}{version}:[{here}:{port}{peer}]"
+    return None
+
+
+def _netlink(inode: str) -> str | None:
+    for words in _lines("netlink"):
+        if len(words) > 9 and words[9] == inode:
+            protocol = NETLINK_PROTOCOLS.get(int(words[1]), words[1])
+            return f"NETLINK:[{protocol.removeprefix('NETLINK_')}:{words[2]}]"
+    return None
+
+
+def _unix_peer(inode: int) -> int | None:
+    """The inode of a unix socket's peer: one SOCK_DIAG_BY_FAMILY question."""
+    any_cookie = 0xFFFFFFFF, 0xFFFFFFFF
+    request = struct.pack("=IHHIIBBHIII2I", 40, 20, 1, 1, 0, socket.AF_UNIX, 0, 0, 0xFFFFFFFF, inode, 4, *any_cookie)
+    with contextlib.suppress(OSError, struct.error), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4) as diag:
+        diag.settimeout(1)
+        diag.send(request)
+        answer = diag.recv(8192)
+        if struct.unpack_from("=H", answer, 4)[0] != 20:
+            return None
+        at = 32
+        while at + 8 <= len(answer):
+            length, kind = struct.unpack_from("=HH", answer, at)
+            if kind == 2:  # UNIX_DIAG_PEER
+                return struct.unpack_from("=I", answer, at + 4)[0]
+            at += max(length + 3 & ~3, 4)
+    return None
+
+
+def _unix(inode: str) -> str | None:
+    for words in _lines("unix"):
+        if len(words) > 6 and words[6] == inode:
+            kind = _UNIX_KINDS.get(int(words[4], 16))
+            peer = _unix_peer(int(inode))
+            text = inode + (f"->{peer}" if peer is not None else "")
+            if len(words) > 7:
+                path = words[7].encode(errors="surrogateescape")
+                text += f",@{quoted(path[1:])}" if path[:1] == b"@" else f",{quoted(path)}"
+            return f"UNIX{f'-{kind}' if kind else ''}:[{text}]"
+    return None
+
+
+def endpoint(inode: int) -> str | None:
+    """What a socket's inode number stands for, ``TCP:[127.0.0.1:80->127.0.0.1:4321]``; None where nothing lists it."""
+    number = str(inode)
+    return _unix(number) or _inet(number) or _netlink(number)
+
+
+def netlink_protocol(inode: int, is_likely: bool) -> int | None:
+    """The protocol (NETLINK_ROUTE is 0) of a netlink socket, None for other sockets.
+
+    The kernel lists such a socket from its first message on, so that a no is asked again where one `is_likely`.
+    """
+    protocol = _netlink_known.get(inode)
+    if protocol is None and (is_likely or inode not in _netlink_known):
+        if len(_netlink_known) > 4096:
+            _netlink_known.clear()
+        number = str(inode)
+        protocol = next((int(words[1]) for words in _lines("netlink") if len(words) > 9 and words[9] == number), None)
+        _netlink_known[inode] = protocol
+    return protocol

@@ -103,13 +103,34 @@ def _add_sandbox_options(parser: _Parser) -> None:
     add("--pids-limit", metavar="N", type=int, help="at most N tasks at once")
     add("--no-patch", action="store_true", help="never rewrite int 0x80 sites: every one of them traps, every time")
     add("--no-ia32", action="store_true", help="take the gate's path for hosts without IA32 emulation (for tests)")
+    add("--trace", metavar="FILE", help="log the calls, to the standard error or to FILE: --trace=FILE")
+    add("--trace-options", metavar="OPTIONS", help="how, in the words of `int80 trace`, as one argument: '-e trace=%%file -T'")
+    add("--policy", metavar="FILE", help="hold the command to what FILE allows (`int80 trace --policy-out` writes one)")
+    add("--policy-report", action="store_true", help="say at the end what it asked for beyond that")
+    add("--hook", metavar="FILE.py", action="append", default=[], help="functions of yours that see calls first (docs/hooks.md)")
     add("--verbose", action="store_true", help="report guest crashes and calls that are not supported")
     add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
 
 
+def _with_files(arguments: list[str]) -> list[str]:
+    """The arguments as argparse understands them: a bare ``--trace`` takes no file, and what follows ``--trace-options`` is
+    one value although it begins with a dash."""
+    result: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            return [*result, word, *words]
+        if word == "--trace":
+            word = "--trace="
+        elif word == "--trace-options" and (value := next(words, None)) is not None:
+            word = f"{word}={value}"
+        result.append(word)
+    return result
+
+
 def _run(arguments: list[str]) -> int:
     parser = _run_parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(_with_files(arguments))
     given = [name for name in ("rootfs", "busybox", "lower") if getattr(options, name)]
     if len(given) > 1:
         parser.error(f"--{given[0]} and --{given[1]} exclude each other: each says what the root is")
@@ -164,11 +185,73 @@ def _settings(parser: _Parser, options: argparse.Namespace, on_host: bool):
     settings.tmpfs = [_tmpfs(parser, text) for text in options.tmpfs]
     if options.pids_limit is not None and options.pids_limit < 1:
         parser.error(f"--pids-limit {options.pids_limit}: at least 1 is needed, for the command itself")
+    settings.hooks = _hooks(options.hook)
+    settings.policing = _policing(parser, options)
+    settings.trace = _log(parser, options, command)
     if on_host:
         from containers.secrets import hidden
 
         settings.hidden = hidden(options.hide, options.expose)
     return settings
+
+
+def _policing(parser: _Parser, options: argparse.Namespace):
+    if options.policy is None:
+        if options.policy_report:
+            parser.error("--policy-report: give the --policy too that it is about")
+        return None
+    from containers.policing import Policing
+    from containers.sandbox import CannotRun
+    from tracer.log.policy import Policy, PolicyError
+
+    try:
+        return Policing(Policy.load(options.policy), options.policy_report)
+    except PolicyError as problem:
+        raise CannotRun(f"--policy {problem}") from None
+    except OSError as problem:
+        raise CannotRun(f"--policy {options.policy}: {problem.strerror.lower()}") from None
+
+
+def _log(parser: _Parser, options: argparse.Namespace, command: list[str]):
+    """The recorder and the injector of a traced sandbox, None where no trace is wanted."""
+    if options.trace is None and options.trace_options is None:
+        return None
+    import shlex
+
+    from tracer.log.inject import Injector
+    from tracer.log.names import tables
+    from tracer.log.options import OptionError, add_options, injections, open_log
+
+    words = _Parser("int80 run --trace-options", add_help=False, allow_abbrev=False)
+    add_options(words)
+    try:
+        chosen = words.parse_args(shlex.split(options.trace_options or ""))
+        if options.trace:
+            chosen.output = options.trace
+        chosen.command = command
+        found = injections(chosen, tables())
+        for injection in found:
+            if injection.what.delay_enter is not None or injection.what.delay_exit is not None or injection.what.syscall:
+                raise OptionError("a sandbox takes error=, retval= and signal= only; delays and syscall= are for `int80 trace`")
+        return open_log(chosen, tables()), Injector(found) if found else None
+    except (OptionError, ValueError) as problem:
+        parser.error(f"--trace-options: {problem}")
+
+
+def _hooks(paths: list[str]):
+    if not paths:
+        return None
+    from abi.hooks import HookError, Hooks
+    from containers.sandbox import CannotRun
+    from tracer.log.names import linux_numbers
+
+    hooks = Hooks()
+    try:
+        for path in paths:
+            hooks.load(path, linux_numbers())
+    except HookError as problem:
+        raise CannotRun(str(problem)) from None
+    return hooks
 
 
 def _here() -> str:
@@ -253,7 +336,7 @@ def _try(arguments: list[str]) -> int:
     parser.add_argument("-n", "--name", metavar="NAME", help="what to call it (default: a new name); one that is there is run on")
     parser.add_argument("--list", action="store_true", help="list what has been tried and not discarded")
     _add_sandbox_options(parser)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(_with_files(arguments))
     from containers import tries, trying
     from containers.sandbox import CannotRun, run
 

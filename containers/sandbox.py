@@ -43,7 +43,8 @@ class Settings:
     """
 
     __slots__ = (
-        "argv", "env", "force_segv", "hidden", "hostname", "lowers", "patch", "pids_limit", "read_only", "rootfs", "store",
+        "argv", "env", "force_segv", "hidden", "hooks", "hostname", "lowers", "patch", "pids_limit", "policing", "read_only", "rootfs",
+        "store",
         "tmpfs", "trace", "uid_gid", "upper", "verbose", "volumes", "workdir", "workdir_asked",
     )  # fmt: skip
 
@@ -66,7 +67,9 @@ class Settings:
         self.patch = True
         self.force_segv = False
         self.verbose = False
-        self.trace = None  # tracer.log.options' choices, where calls are to be logged
+        self.policing = None  # containers.policing.Policing
+        self.hooks = None  # abi.hooks.Hooks
+        self.trace = None  # (tracer.log.recorder.Recorder, tracer.log.inject.Injector or None), where calls are to be logged
 
 
 def run(settings: Settings) -> int:
@@ -78,6 +81,10 @@ def run(settings: Settings) -> int:
         return _run(settings, scratch)
     finally:
         scratch.close()
+        if settings.trace is not None:
+            settings.trace[0].close()
+        if settings.policing is not None and settings.policing.reports:
+            settings.policing.beyond.report()
 
 
 def _run(settings: Settings, scratch) -> int:
@@ -165,6 +172,10 @@ def _supervise(sandbox: Sandbox, settings: Settings, context, credentials, name:
     from tracer.supervisor import Options, Supervisor
 
     planes = {number: Plane.STEER for number in (56, 57, 58)} if settings.pids_limit is not None else {}
+    if settings.policing is not None:
+        linux = settings.policing.applied_to(linux)
+    if settings.hooks is not None:
+        linux = settings.hooks.applied_to(linux)
     log = _log(sandbox, settings)
     watch = log.watched() if log is not None else frozenset()
     program = seccomp.build(linux, planes, settings.verbose, watch)
@@ -173,9 +184,7 @@ def _supervise(sandbox: Sandbox, settings: Settings, context, credentials, name:
     supervisor.steered = frozenset(planes)
     terminal = _foreground_terminal()
     try:
-        pid, listener = launch.start(
-            program, name, settings.argv, settings.env, terminal, supervisor.signals if watch else None
-        )  # fmt: skip
+        pid, listener = launch.start(program, name, settings.argv, settings.env, terminal, supervisor.signals)
     except launch.LaunchError as problem:
         raise CannotRun(str(problem)) from None
     supervisor.terminal = terminal
@@ -196,7 +205,7 @@ def _log(sandbox: Sandbox, settings: Settings):
         return None
     from tracer.log.sandbox import SandboxLog
 
-    return SandboxLog(sandbox, settings.trace)
+    return SandboxLog(sandbox, *settings.trace)
 
 
 def _foreground_terminal() -> int | None:

@@ -38,12 +38,12 @@ def drop_capabilities() -> None:
 
 
 def start(
-    program: bytes, path: bytes, argv: list[bytes], env: dict[bytes, bytes], foreground: int | None, signals: int | None = None
+    program: bytes, path: bytes, argv: list[bytes], env: dict[bytes, bytes], foreground: int | None, signals: int
 ):  # fmt: skip
     """Fork init and bring it to its execve; (pid, listener).
 
     `program` is the seccomp program; `foreground` a terminal to hand to init's process group, or None; `signals` a
-    signalfd(2) that reports SIGCHLD, where the program stops even calls that are the kernel's, for a log.
+    signalfd(2) that reports SIGCHLD: the program may stop even the calls made here.
     The child is seized and runs; its execve will stop it.  LaunchError.
     """
     go_read, go_write = os.pipe()
@@ -62,8 +62,7 @@ def start(
         if foreground is not None:
             os.tcsetpgrp(foreground, pid)
         os.write(go_write, b"1")
-        if signals is not None:
-            _pass_stops(pid, listener_read, signals)
+        _pass_stops(pid, listener_read, signals)
         reported = os.read(listener_read, 256)
         if not reported.isdigit():
             raise LaunchError(reported.decode(errors="replace") or "the child died before it was ready")

@@ -57,7 +57,7 @@ _CARRIED = {Plane.NATIVE: "kernel", Plane.STEER: "steered", Plane.ANSWER: "super
 _RESERVE = 3  # descriptors kept back
 _SI_KERNEL, _SI_TKILL = 0x80, -6
 _USER_CS = 0x33  # 64-bit code
-_EXIT_GROUP, _OPENAT = 231, 257
+_EXECVE, _EXIT_GROUP, _OPENAT = 59, 231, 257
 _AT_FDCWD = -100
 _BELOW_STACK = 128  # the red zone of the x86-64 ABI
 _OPEN_ERRORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR))
@@ -122,6 +122,7 @@ class Supervisor:
         self.host = host
         self.options = options
         self.programs = programs
+        self._launched = False  # whether init has left int80's own program behind
         self.steered = frozenset()  # numbers that this sandbox moved to the steer plane
         self.log = log  # tracer.log.sandbox.SandboxLog or None
         self.status: int | None = None  # wait status of init
@@ -174,8 +175,6 @@ class Supervisor:
                 self._end_all()
         if self._asides is not None:
             self._asides.close()
-        if self.log is not None:
-            self.log.close()
         return self.status if self.status is not None else signal.SIGKILL
 
     def _take_signals(self) -> None:
@@ -235,9 +234,11 @@ class Supervisor:
         sandbox.caller = task
         process = task.process
         log = self.log
-        if log is not None:
-            log.begin(task, number, arguments, "supervisor")
-        result = None
+        injected = None
+        if log is not None and log.begin(task, number, arguments, "supervisor"):
+            value = log.injected(task, number)
+            injected = Return(value) if value is not None else None
+        result = injected
         if task.aside is not None and task.aside.matches(number, arguments):
             result, task.aside = task.aside.result, None
         if result is None or type(result) is Again:
@@ -528,6 +529,11 @@ class Supervisor:
             self.resume(task)
             return
         number = registers[ORIG_RAX]
+        if not self._launched:
+            if number != _EXECVE:  # of `tracer.launch`, and the kernel's whatever the table says
+                self.resume(task)
+                return
+            self._launched = True
         arguments = tuple(registers[index] for index in ARGUMENTS)
         self.sandbox.caller = task
         process = task.process
@@ -567,12 +573,15 @@ class Supervisor:
         self.resume(task)
 
     def _log_stop(self, task: TracedTask, entry, number: int, arguments: tuple[int, ...]) -> bool:
-        """Log the begin of a call that stopped; whether it stopped for that alone, and the kernel is to carry it out."""
+        """Log the begin of a call that stopped; whether that was all: the kernel is to carry it out, or nobody is."""
         plane = entry.plane_for(arguments)[0] if entry is not None else Plane.REFUSE
         native = plane is Plane.NATIVE and number not in self.steered
         if native and number == _PAUSE and task.aside is not None:
             return True  # not the guest's own: it waits for an answer there
         task.logged = self.log.begin(task, number, arguments, _CARRIED[plane])
+        if task.logged and (value := self.log.injected(task, number)) is not None:
+            self._skip(task, ptrace.getregs(task.tid), value)
+            return True
         return native
 
     def _log_end(self, task: TracedTask, value: int) -> None:
@@ -693,7 +702,7 @@ class Supervisor:
         task.restore = (list(registers), None)
         task.plan = (plan, program, path)
         envp = registers[ARGUMENTS[argv_index + 1]]
-        registers[ORIG_RAX] = 59
+        registers[ORIG_RAX] = _EXECVE
         registers[ARGUMENTS[0]], registers[ARGUMENTS[1]], registers[ARGUMENTS[2]] = address, argv, envp
         ptrace.setregs(task.tid, registers)
 

@@ -57,7 +57,12 @@ class View:
         if not address or size < 0:
             return None
         data = self.memory.read_some(address, size)
-        return data if len(data) == size else None
+        while len(data) < size:
+            more = self.memory.read_some(address + len(data), size - len(data))
+            if not more:
+                return None
+            data += more
+        return data
 
     def integer(self, address: int, size: int, is_signed: bool = False) -> int | None:
         """The little-endian number at an address, None where it cannot be read."""
@@ -158,8 +163,8 @@ def mode(view: View, value: int) -> str:
 
 
 def octal(value: int) -> str:
-    """As strace prints modes: 0, 0644, 01777, at least three digits."""
-    return f"0{value:03o}" if value else "000"
+    """As strace prints modes: 000, 001, 0644, 01777."""
+    return (f"0{value:o}" if value else "").zfill(3)
 
 
 def identity(view: View, value: int) -> str:
@@ -174,7 +179,7 @@ def identity(view: View, value: int) -> str:
 def name_of(table: dict[int, str], value: int, unknown: str) -> str:
     """The name of an enumerated value; else the number in hex and, as a comment, of which kind (``FUTEX_???``)."""
     name = table.get(value)
-    return name if name is not None else f"{value:#x} /* {unknown} */"
+    return name if name is not None else f"{value:#x} /* {unknown} */" if value else f"0 /* {unknown} */"
 
 
 def flags_of(table: dict[int, str], value: int, unknown: str) -> str:
@@ -268,7 +273,7 @@ def path(view: View, value: int) -> str:
     data = view.string(value)
     if data is None:
         return hex(value)
-    return quoted(data) + ("..." if len(data) >= _PAGE else "")
+    return quoted(data) if len(data) < _PAGE else quoted(data[: _PAGE - 1]) + "..."
 
 
 def text(view: View, value: int) -> str:
@@ -294,13 +299,10 @@ def memory(view: View, address: int, count: int) -> str:
     """`count` bytes at an address, cut at -s bytes."""
     if not address:
         return "NULL"
-    wanted = min(count, view.style.strings + 1)
     if count <= 0:
         return '""'
-    data = view.memory.read_some(address, wanted)
-    if len(data) < wanted:
-        return hex(address)
-    return cut(view, data, count)
+    data = view.bytes(address, min(count, view.style.strings + 1))
+    return hex(address) if data is None else cut(view, data, count)
 
 
 def buffer(size_at: int) -> Printer:
@@ -327,7 +329,7 @@ def described(view: View, fd: int) -> str:
     if view.style.paths and fd >= 0:
         what = view.descriptor(fd)
         if what:
-            return f"{fd}<{what}>"
+            return f"{fd}<{what[:-10]}>(deleted)" if what.endswith(" (deleted)") else f"{fd}<{what}>"
     return str(fd)
 
 

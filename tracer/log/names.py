@@ -5,6 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 
 
+_NEWER = {
+    463: "setxattrat", 464: "getxattrat", 465: "listxattrat", 466: "removexattrat", 467: "open_tree_attr",
+    468: "file_getattr", 469: "file_setattr",
+}  # fmt: skip
+
+
 class _Names(dict):
     """A table that looks a number up in python-ptrace's when it is missing: importing that takes a while."""
 
@@ -31,7 +37,7 @@ def tables() -> dict[str, dict[int, str]]:
     from abi.tables import host, linux
 
     return {
-        "linux": _Names({entry.number: entry.name for entry in linux.table if entry is not None}, "x86_64"),
+        "linux": _Names(_NEWER | {entry.number: entry.name for entry in linux.table if entry is not None}, "x86_64"),
         "host": {entry.number: f"{entry.name}" for entry in host.table if entry is not None},
         "i386": _Names({}, "i386"),
         "unknown": {},

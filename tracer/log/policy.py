@@ -54,7 +54,7 @@ class PolicyOut(Sink):
     def __init__(self, path: str, command: list[str], files=None) -> None:
         self._file = open(path, "w", encoding="ascii")
         self._command = command
-        self._files = files if files is not None else HostFiles()
+        self.files = files if files is not None else HostFiles()
         self._calls: set[str] = set()
         self._abis = {"linux"}
         self._seen: set[tuple[str, bytes, bool, int]] = set()
@@ -70,7 +70,7 @@ class PolicyOut(Sink):
         self._calls.add(call.name)
         self._abis.add(call.abi)
         if call.name in _EXECS:  # what it names cannot be read once it has succeeded
-            tid, pid, files = subject.tid, subject.pid, self._files
+            tid, pid, files = subject.tid, subject.pid, self.files
             named = files_of(call.name, view, tid, files)
             self._programs[tid] = [(use, files.resolve(tid, pid, path, follow)) for use, path, follow, _ in named]
 
@@ -79,7 +79,7 @@ class PolicyOut(Sink):
         name = call.name
         if call.abi not in _ARCHITECTURES or name in _EXECS or (call.injected or "").startswith("INJECTED"):
             return
-        tid, pid, files = subject.tid, subject.pid, self._files
+        tid, pid, files = subject.tid, subject.pid, self.files
         for use, address in addresses_of(name, view, tid, pid, files):
             self._addresses[use].add(address)
         if view.error:
@@ -97,7 +97,7 @@ class PolicyOut(Sink):
             tid = event.tid
             for use, path in self._programs.pop(event.former, ()):
                 self._add(use, path, tid)
-            for path in self._files.programs(tid):
+            for path in self.files.programs(tid):
                 self._add(EXECUTE, path, tid)
 
     def _add(self, use: str, path: bytes, pid: int, fresh: bool = False) -> None:

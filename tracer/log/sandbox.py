@@ -13,18 +13,22 @@ from abi.errors import HostErrno, SysError
 from abi.procview import ProcView
 from tracer.log.names import linux_numbers
 from tracer.log.recorder import Recorder, Subject
-
-_EXECVE = 59
+from vfs.kernel import quick
+from vfs.namespace import Location
 
 
 class SandboxLog:
     """Between a supervisor, which speaks of its tasks, and a recorder."""
 
-    def __init__(self, sandbox, recorder: Recorder) -> None:
+    def __init__(self, sandbox, recorder: Recorder, injector=None) -> None:
         self._tree = sandbox.tree
         self._view = ProcView(sandbox)
         self._recorder = recorder
-        self._begun = False  # whether init's first execve is behind us; before it, init is int80 itself
+        self._injector = injector
+
+        for sink in recorder.sinks:
+            if hasattr(sink, "files"):  # what names mean is for the sandbox to say
+                sink.files = _SandboxFiles(sandbox, self._view)
 
     def watched(self) -> frozenset[int]:
         """The numbers of the calls that are wanted."""
@@ -48,10 +52,6 @@ class SandboxLog:
 
     def begin(self, task, number: int, arguments: tuple[int, ...], plane: str, abi: str = "linux") -> bool:
         """A call is about to be made; whether its end is wanted.  One made again with its answer at hand goes on."""
-        if not self._begun:
-            if number != _EXECVE:
-                return False
-            self._begun = True
         if task.subject.open is not None:
             return True
         return self._recorder.begin(task.subject, number, arguments, abi, plane)
@@ -66,6 +66,19 @@ class SandboxLog:
             self._recorder.fail(task.subject, value, HostErrno(value).name)
         else:
             self._recorder.end(task.subject, value)
+
+    def injected(self, task, number: int) -> int | None:
+        """The result that a call is to have instead of being made, by ``-e inject=``; None to let it be."""
+        call = task.subject.open
+        if self._injector is None or call is None:
+            return None
+        what = self._injector.decide(task.tid, call.name)
+        if what is None:
+            return None
+        call.injected = what.marks
+        if what.signal:
+            quick.tgkill(task.process.pid, task.tid, what.signal)
+        return what.value
 
     # -- everything else ----------------------------------------------------------------------
 
@@ -85,17 +98,15 @@ class SandboxLog:
         self._recorder.end(task.subject, 0)
 
     def signal(self, task, number: int, info: bytes) -> None:
-        if self._begun:
-            self._recorder.signal(task.subject, number, info)
+        self._recorder.signal(task.subject, number, info)
 
     def stopped(self, task, number: int) -> None:
         self._recorder.stopped(task.subject, number)
 
     def ended(self, task, status: int) -> None:
+        if self._injector is not None:
+            self._injector.gone(task.tid)
         self._recorder.ended(task.subject, status)
-
-    def close(self) -> None:
-        self._recorder.close()
 
     def _descriptor(self, pid: int, fd: int) -> str | None:
         """What a guest's descriptor is of, by the guest's own names."""
@@ -104,3 +115,40 @@ class SandboxLog:
         except (OSError, SysError):
             return None
         return quoted(name)[1:-1]
+
+
+class _SandboxFiles:
+    """What names mean in a sandbox, as `tracer.log.touched.HostFiles` says it of the host."""
+
+    def __init__(self, sandbox, view: ProcView) -> None:
+        self._sandbox = sandbox
+        self._view = view
+
+    def _process(self, tid: int):
+        return self._sandbox.tree.tasks[self._sandbox.tree.host(tid)].process
+
+    def descriptor(self, tid: int, fd: int) -> bytes | None:
+        try:
+            pid = self._sandbox.tree.guest(self._process(tid).pid)
+            name = self._view.link_name(pid, b"cwd") if fd == AT_FDCWD else self._view.fd_name(pid, fd)
+        except (OSError, SysError):
+            return None
+        return name if name.startswith(b"/") and not name.endswith(b" (deleted)") else None
+
+    def resolve(self, tid: int, pid: int, path: bytes, follow: bool) -> bytes:
+        try:
+            fs = self._process(tid).fs
+            found = self._sandbox.namespace.walk(fs, fs.cwd, path, follow)
+        except OSError:
+            return os.path.normpath(path)
+        return found.name() if isinstance(found, Location) else os.path.normpath(path)
+
+    def programs(self, tid: int) -> set[bytes]:
+        pid = self._process(tid).pid
+        try:
+            with open(b"/proc/%d/maps" % pid, "rb") as file:
+                text = self._view.rename_maps(self._sandbox.tree.guest(pid), file.read())
+        except OSError:
+            return set()
+        names = {words[5] for words in (line.split(maxsplit=5) for line in text.splitlines()) if len(words) == 6}
+        return {name for name in names if name.startswith(b"/") and not name.endswith(b" (deleted)")}

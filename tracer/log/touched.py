@@ -19,7 +19,7 @@ _MESSAGES = 1024  # of one sendmmsg: UIO_MAXIOV
 
 # Each name that a call takes: (argument with the directory or None, argument with the path, what for, whether a symlink at
 # its end is followed).  A number for the last is the argument with AT_ flags.  What a call only looks at is read.
-_NAMES: dict[str, tuple[tuple[int | None, int, str, bool | int], ...]] = {
+NAMES: dict[str, tuple[tuple[int | None, int, str, bool | int], ...]] = {
     "access": ((None, 0, READ, True),),
     "faccessat": ((0, 1, READ, True),),
     "faccessat2": ((0, 1, READ, 3),),
@@ -71,8 +71,8 @@ _NAMES: dict[str, tuple[tuple[int | None, int, str, bool | int], ...]] = {
     "execve": ((None, 0, EXECUTE, True),),
     "execveat": ((0, 1, EXECUTE, 4),),
 }
-_DESCRIPTORS = {"fchmod", "fchown", "fsetxattr", "fremovexattr"}  # they change the file of descriptor 0, however it was opened
-_OPENS = {"open": (None, 0, 1), "openat": (0, 1, 2), "openat2": (0, 1, None)}
+DESCRIPTORS = {"fchmod", "fchown", "fsetxattr", "fremovexattr"}  # they change the file of descriptor 0, however it was opened
+OPENS = {"open": (None, 0, 1), "openat": (0, 1, 2), "openat2": (0, 1, None)}
 _ADDRESSES = {"connect": (1, 2), "bind": (1, 2), "sendto": (4, 5)}
 
 
@@ -132,8 +132,8 @@ def files_of(name: str, view: View, tid: int, files) -> Iterator[tuple[str, byte
     `files` has `descriptor`, as `HostFiles`.  A name that cannot be read is left out, and so is a look at what is open.
     """
     args = view.args
-    if name in _OPENS:
-        directory, where, at = _OPENS[name]
+    if name in OPENS:
+        directory, where, at = OPENS[name]
         flags = args[at] if at is not None else view.integer(args[2], 8) or 0
         path = _path(view, directory, where, tid, files)
         if path is not None:
@@ -145,12 +145,12 @@ def files_of(name: str, view: View, tid: int, files) -> Iterator[tuple[str, byte
             if not flags & os.O_PATH and (access != os.O_RDONLY or flags & (os.O_CREAT | os.O_TRUNC)):
                 yield WRITE, path, follow, fresh
         return
-    if name in _DESCRIPTORS or name == "chdir":  # its name was relative to where the task is no more
+    if name in DESCRIPTORS or name == "chdir":  # its name was relative to where the task is no more
         path = files.descriptor(tid, AT_FDCWD if name == "chdir" else signed32(args[0]))
         if path is not None:
             yield READ if name == "chdir" else WRITE, path, False, False
         return
-    for directory, where, use, follow in _NAMES.get(name, ()):
+    for directory, where, use, follow in NAMES.get(name, ()):
         if follow is not True and follow is not False:
             flags = args[follow]
             follow = bool(flags & _FOLLOW) if name == "linkat" else not flags & _NOFOLLOW

@@ -1,0 +1,9 @@
+"""Change: whoever opens /etc/hostname gets /etc/os-release.  int80 run --hook other_file.py -- cat /etc/hostname"""
+
+
+@on("open", "openat")
+def another(call):
+    index = 0 if call.name == "open" else 1
+    if call.path(index) == b"/etc/hostname":
+        return Change(paths={index: b"/etc/os-release"})
+    return None

@@ -6,6 +6,7 @@ import struct
 
 from abi.decoding.constants import processes as names
 from abi.decoding.scheduling import rusage
+from abi.decoding.shapes import bytes_in_hex
 from abi.decoding.signals import siginfo, signal_name
 from abi.decoding.values import (
     U64,
@@ -131,8 +132,7 @@ def _unknown_rest(view: View, address: int, known: int, length: int) -> str:
     if not any(data):
         return ""
     cut = data[: view.style.strings]
-    literal = '"' + "".join(f"\\x{byte:02x}" for byte in cut) + '"'
-    return f", /* bytes {known}..{end - 1} */ {literal}{'...' if len(data) > len(cut) else ''}"
+    return f", /* bytes {known}..{end - 1} */ {bytes_in_hex(cut)}{'...' if len(data) > len(cut) else ''}"
 
 
 def _stored(view: View, bits: int, pidfd: int, parent: int) -> str:
@@ -244,7 +244,7 @@ def _kcmp_kind(view: View) -> str | None:
 def _kcmp_first(view: View, value: int) -> str | None:
     match _kcmp_kind(view):
         case "KCMP_FILE" | "KCMP_EPOLL_TFD":
-            return descriptor(view, value)
+            return decimal(view, value)  # the other process's, so we cannot tell what it is of
         case None:
             return hexadecimal(view, value)
     return None
@@ -253,7 +253,7 @@ def _kcmp_first(view: View, value: int) -> str | None:
 def _kcmp_second(view: View, value: int) -> str | None:
     match _kcmp_kind(view):
         case "KCMP_FILE":
-            return descriptor(view, value)
+            return decimal(view, value)
         case "KCMP_EPOLL_TFD":
             return _epoll_slot(view, value)
         case None:
@@ -266,7 +266,7 @@ def _epoll_slot(view: View, value: int) -> str:
     if data is None:
         return pointer(view, value)
     efd, tfd, offset = struct.unpack("<iiI", data)
-    return fields(("efd", described(view, efd)), ("tfd", described(view, tfd)), ("toff", offset))
+    return fields(("efd", efd), ("tfd", tfd), ("toff", offset))
 
 
 def _barrier_cpu(view: View, value: int) -> str | None:
@@ -320,7 +320,7 @@ CALLS: dict[str, Signature] = {
         _barrier_cpu,
         result=_barriers,
     ),
-    "pidfd_getfd": call(descriptor, descriptor, hex32, result=new_descriptor),
+    "pidfd_getfd": call(descriptor, decimal, hex32, result=new_descriptor),
     "pidfd_open": call(decimal, flags(names.PIDFD, "PIDFD_???"), result=new_descriptor),
     "restart_syscall": _nothing,
     "rseq": call(hexadecimal, hexadecimal, hexadecimal, hexadecimal),

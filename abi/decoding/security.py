@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 from abi.decoding.constants import security as names
+from abi.decoding.shapes import bytes_in_hex
 from abi.decoding.values import (
     ERRNO_NAMES,
     Signature,
@@ -17,7 +18,6 @@ from abi.decoding.values import (
     described,
     descriptor,
     fields,
-    filled,
     flags,
     flags_of,
     from_kernel,
@@ -272,6 +272,13 @@ def _keyctl_argument(index: int):
     return at_end(printer)
 
 
+def _random(view: View, value: int) -> str:
+    """What is certainly no text."""
+    limit = view.style.strings
+    data = view.bytes(value, min(view.value, limit))
+    return pointer(view, value) if data is None else bytes_in_hex(data) + ("..." if view.value > limit else "")
+
+
 # -- security modules -------------------------------------------------------------------------------
 
 _lsm_attribute = one_of(names.LSM_ATTRIBUTES, "LSM_ATTR_???")
@@ -285,7 +292,7 @@ CALLS: dict[str, Signature] = {
     "geteuid": _nothing,
     "getgid": _nothing,
     "getgroups": call(decimal, out(_found_groups)),
-    "getrandom": call(filled(), size, flags(names.RANDOM, "GRND_???")),
+    "getrandom": call(out(_random), size, flags(names.RANDOM, "GRND_???")),
     "getresgid": call(_id_cell, _id_cell, _id_cell),
     "getresuid": call(_id_cell, _id_cell, _id_cell),
     "getuid": _nothing,

@@ -12,6 +12,7 @@ from abi.decoding.values import (
     View,
     call,
     decimal,
+    described,
     descriptor,
     fields,
     flags,
@@ -112,7 +113,7 @@ def _reason(view: View, signal: int, code: int, data: bytes) -> list[tuple[str, 
             timer, overrun = struct.unpack_from("<Ii", data, 16)
             return [("si_timerid", hex(timer) if timer else "0"), ("si_overrun", overrun), *_sigval(view, data)]
         case "SI_SIGIO":
-            return _band(data)
+            return _band(view, data)
         case "":
             match names.SIGNALS.get(signal):
                 case "SIGILL" | "SIGTRAP" | "SIGBUS" | "SIGFPE" | "SIGSEGV":
@@ -120,16 +121,16 @@ def _reason(view: View, signal: int, code: int, data: bytes) -> list[tuple[str, 
                 case "SIGCHLD":
                     return _child(view, code, data)
                 case "SIGIO":
-                    return _band(data) if code in names.CODES_OF[signal] else []
+                    return _band(view, data) if code in names.CODES_OF[signal] else []
                 case "SIGSYS":
                     return _bad_call(view, data)
-    sender = _sender(view, data) if _u64(data, 16) else []  # nobody, where it is the kernel's
+    sender = _sender(view, data) if code <= 0 or _u64(data, 16) else []  # nobody, where it is the kernel's
     return sender + (_sigval(view, data) if _u64(data, 24) else [])
 
 
-def _band(data: bytes) -> list[tuple[str, object]]:
+def _band(view: View, data: bytes) -> list[tuple[str, object]]:
     band, fd = struct.unpack_from("<qi", data, 16)
-    return [("si_band", band), ("si_fd", fd)]
+    return [("si_band", band), ("si_fd", described(view, fd))]
 
 
 def _u32(data: bytes, offset: int) -> int:

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 
 from abi.decoding.constants import probes as names
+from abi.decoding.constants.clocks import CLOCKS
 from abi.decoding.shapes import bytes_in_hex
 from abi.decoding.values import (
     Signature,
@@ -38,7 +39,8 @@ _EVENT = struct.Struct("<II5Q")  # up to the bits
 _EVENT_MORE = struct.Struct("<IIQQQQIiQIHHIIQ")
 _FIRST_SIZE = 64  # of the first struct perf_event_attr
 _PRECISE = 15  # the lowest bit of precise_ip
-_FREQUENCY, _WATERMARK = 1 << 10, 1 << 14
+_FREQUENCY, _WATERMARK, _CLOCK = 1 << 10, 1 << 14, 1 << 25
+_NEVER = 1 << 32
 
 
 def _event(view: View, value: int) -> str:
@@ -62,7 +64,7 @@ def _event(view: View, value: int) -> str:
     ]
     if not view.style.verbose:
         return fields(*shown, more=True)
-    return fields(*shown, *_event_rest(view, kind, bits, data[_EVENT.size :]))
+    return fields(*shown, *_event_rest(view, kind, bits, data[_EVENT.size :]), more=length > known)
 
 
 def _plainly(table: dict[int, str], value: int, unknown: str) -> str:
@@ -105,7 +107,7 @@ def _event_bits(bits: int, is_whole: bool) -> list[tuple[str, object]]:
 def _event_rest(view: View, kind: int, bits: int, data: bytes) -> list[tuple[str, object]]:
     """The fields behind the bits, as many as the caller's structure has."""
     there = len(data)
-    (wakeup, watched, config1, config2, _, user, _, clock, interrupted, aux, depth, _, sample, reserved, signal) = (
+    (wakeup, watched, config1, config2, _, user, _, clock, interrupted, aux, depth, beside, sample, behind, signal) = (
         _EVENT_MORE.unpack(data.ljust(_EVENT_MORE.size, b"\0"))
     )
     is_breakpoint = names.PERF_TYPES.get(kind) == "PERF_TYPE_BREAKPOINT"
@@ -116,11 +118,11 @@ def _event_rest(view: View, kind: int, bits: int, data: bytes) -> list[tuple[str
     last = (
         (24, ("bp_len", config2) if is_breakpoint else ("config2", hexadecimal(view, config2))),
         (40, ("sample_regs_user", hexadecimal(view, user))),
-        (52, ("clockid", clock)),
+        (48 if bits & _CLOCK else _NEVER, ("clockid", name_of(CLOCKS, clock, "CLOCK_???"))),
         (56, ("sample_regs_intr", hexadecimal(view, interrupted))),
-        (64, ("aux_watermark", aux)),
-        (68, ("sample_max_stack", depth)),
-        (72, ("aux_sample_size", f"{sample} /* bytes 116..119: {reserved:#x} */" if reserved else sample)),
+        (60, ("aux_watermark", aux)),
+        (64, ("sample_max_stack", f"{depth} /* bytes 110..111: {beside:#x} */" if beside else depth)),
+        (72, ("aux_sample_size", f"{sample} /* bytes 116..119: {behind:#x} */" if behind else sample)),
         (80, ("sig_data", hexadecimal(view, signal))),
     )
     return shown + [field for start, field in last if there >= start]
@@ -131,7 +133,8 @@ def _event_rest(view: View, kind: int, bits: int, data: bytes) -> list[tuple[str
 _MOST_INSTRUCTIONS = 4096
 _MOST_BYTES = 4096  # of the union bpf_attr: a page
 _NAME_LENGTH = 16  # BPF_OBJ_NAME_LEN
-_NUMA_NODE = 4  # BPF_F_NUMA_NODE
+#: Fields that mean something only when another has a flag: BPF_F_NUMA_NODE, BPF_F_REPLACE.
+_ONLY_WITH = {"numa_node": ("map_flags", 4), "old_prog_fd": ("flags", 4)}
 
 
 def _named(table: dict[int, str], unknown: str) -> Callable[[View, int], str]:
@@ -294,7 +297,12 @@ _LAYOUTS: dict[str, tuple] = {
         ("attach_type", "I", _attach_type),
         ("flags", "I", hex32),
     ),
-    "LINK_UPDATE": (("link_fd", "I", _fd), ("new_prog_fd", "I", _fd), ("flags", "I", _attach_flags)),
+    "LINK_UPDATE": (
+        ("link_fd", "I", _fd),
+        ("new_prog_fd", "I", _fd),
+        ("flags", "I", _attach_flags),
+        ("old_prog_fd", "I", _fd),
+    ),
 }
 #: Commands whose fields are those of a structure inside the union, by its name.
 _INSIDE = {
@@ -345,9 +353,7 @@ def _attributes(view: View, value: int) -> str:
         number = numbers[name] = int.from_bytes(part, "little")
         if name == "insns" and view.style.verbose:
             shown.append((name, array(view, number, min(numbers["insn_cnt"], _MOST_INSTRUCTIONS), 8, _instruction)))
-        elif name == "numa_node" and not numbers["map_flags"] & _NUMA_NODE:
-            continue
-        elif name:
+        elif name and _is_meant(name, numbers):
             shown.append((name, show(view, part if form == "16s" else number)))
     rest = data[offset:]
     inside = _INSIDE.get(command)
@@ -358,6 +364,11 @@ def _attributes(view: View, value: int) -> str:
     if not view.style.verbose:
         return fields(*shown, more=True)
     return fields(*shown, ("extra_data", f"{bytes_in_hex(rest)} /* bytes {offset}..{length - 1} */"))
+
+
+def _is_meant(name: str, numbers: dict[str, int]) -> bool:
+    other, flag = _ONLY_WITH.get(name, (name, 0))
+    return not flag or bool(numbers[other] & flag)
 
 
 def _instruction(view: View, data: bytes) -> str:

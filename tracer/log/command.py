@@ -9,7 +9,7 @@ import signal
 import sys
 
 from tracer.log.descriptors import describe, describe_more
-from tracer.log.host import HostTracer
+from tracer.log.host import ALWAYS_STOPPED, HostTracer
 from tracer.log.names import tables
 from tracer.log.options import OptionError, add_options, injections, open_log
 
@@ -80,7 +80,8 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
         from tracer.seccomp import build_stops
 
         injected = frozenset().union(*(injection.calls for injection in found))
-        program = build_stops(numbers | {number for number, name in names["linux"].items() if name in injected})
+        injected_numbers = {number for number, name in names["linux"].items() if name in injected}
+        program = build_stops(numbers | injected_numbers | ALWAYS_STOPPED)
     tracer = _tracer(options, names, recorder, program is not None)
     with _Signals(tracer, program is not None):
         try:

@@ -8,6 +8,7 @@ to another processor, so a task is let go on the processor where the tracer runs
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import struct
@@ -15,10 +16,11 @@ import struct
 from tracer import ptrace
 from tracer.log.recorder import Recorder, Subject
 from tracer.memory import GuestMemory
+from tracer.seccomp import TRACE_STEER
 from vfs.kernel import error
 
 _GET_SYSCALL_INFO = 0x420E
-_EXIT = 2  # PTRACE_SYSCALL_INFO_EXIT
+_EXIT, _SECCOMP = 2, 3  # PTRACE_SYSCALL_INFO_
 _INFO = ctypes.create_string_buffer(88)  # struct ptrace_syscall_info
 _INFO_AT = ctypes.c_void_p(ctypes.addressof(_INFO))
 _CALL = struct.Struct("<Q6Q")
@@ -28,6 +30,11 @@ _X32 = 0x40000000
 _STOPS = frozenset((signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
 _EVENTS = {ptrace.EVENT_FORK: "fork", ptrace.EVENT_VFORK: "vfork", ptrace.EVENT_CLONE: "clone"}
 _DETACH = 17
+# Calls that a task makes with processors of its own: those that copy or show which ones it has (see `_Placement`).
+# clone, fork, vfork, clone3, sched_setaffinity, sched_getaffinity.
+_UNHELD = {"linux": frozenset((56, 57, 58, 435, 203, 204)), "i386": frozenset((120, 2, 190, 435, 241, 242))}
+#: Calls of x86-64 that a filter is to stop in any case.
+ALWAYS_STOPPED = _UNHELD["linux"]
 _OPTIONS = (
     ptrace.O_TRACESYSGOOD | ptrace.O_TRACEFORK | ptrace.O_TRACEVFORK | ptrace.O_TRACECLONE | ptrace.O_TRACEEXEC
 )  # fmt: skip
@@ -39,13 +46,15 @@ _affinity = _quick["sched_setaffinity"]
 
 
 class Traced(Subject):
-    """A traced task.  `begun`: it stands between the begin and the end of a call that is wanted."""
+    """A traced task.  `begun`: it stands between the begin and the end of a call that is wanted.  `unheld`: it stands at
+    the begin of a call that it is to make with processors of its own."""
 
-    __slots__ = ("begun", "command", "started")
+    __slots__ = ("begun", "command", "started", "unheld")
 
     def __init__(self, tid: int, pid: int, describe) -> None:
         super().__init__(tid, pid, GuestMemory(tid), lambda fd: describe(tid, fd))
         self.begun = False
+        self.unheld = False
         self.started = False
         self.command = False  # the command given, before its execve: its calls are still ours
 
@@ -255,8 +264,7 @@ class HostTracer:
             self._detach(task, number)
             return
         how = ptrace.SYSCALL if task.begun or not self._filtered else ptrace.CONT
-        hold = self._placement.mask
-        if hold is None:
+        if self._placement.mask is None or task.unheld:
             result = _ptrace(how, task.tid, 0, number)
         else:
             mask = self._placement.hold(task.tid)
@@ -276,7 +284,7 @@ class HostTracer:
         kind = data[0]
         injector = self.injector
         if kind == _EXIT:
-            task.begun = False
+            task.begun = task.unheld = False
             value = _RESULT.unpack_from(data, 24)[0]
             if injector is not None:
                 value = injector.at_end(task, value)
@@ -296,12 +304,23 @@ class HostTracer:
             if wanted and injector is not None:
                 injector.at_begin(task, self.recorder, call, abi)
             task.begun = wanted or not self._filtered
+            task.unheld = call in _UNHELD.get(abi, ())
+            if kind == _SECCOMP and int.from_bytes(data[80:84], "little") != TRACE_STEER:
+                self._without_tracer(task)
         else:
             task.begun = True
             if (call := _CALL.unpack_from(data, 24)[0]) in (59, 322) and task.started and self._go is None:
                 self._first_execve(task, call, _CALL.unpack_from(data, 24)[1:])
         if injector is None or not injector.holds(task):
             self._resume(task)
+
+    @staticmethod
+    def _without_tracer(task: Traced) -> None:
+        """A filter of the program's own asked for a tracer: as it would without one, the call fails with ENOSYS."""
+        registers = ptrace.getregs(task.tid)
+        registers[ptrace.ORIG_RAX] = ptrace.U64
+        registers[ptrace.RAX] = -errno.ENOSYS & ptrace.U64
+        ptrace.setregs(task.tid, registers)
 
     def _first_execve(self, task: Traced, number: int, args: tuple[int, ...]) -> None:
         """The execve that becomes the command: from here on its calls are its own."""
@@ -359,7 +378,8 @@ class _Placement:
 
     The kernel wakes a task on an idle processor where it finds one, and waking an idle processor costs ten times what
     the call does.  A task that is held on the tracer's processor while it is woken stays there, and has its own
-    processors back at once.  The tracer itself is kept where it started, unless it was told where to be.
+    processors back at once; what it does right after it was woken it may still do while it is held, so it is not held for
+    calls that would show.  The tracer itself is kept where it started, unless it was told where to be.
     """
 
     def __init__(self) -> None:
@@ -406,7 +426,6 @@ def _child(go: int, path: bytes, argv: list[bytes], env: dict[bytes, bytes], pro
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             if number in (signal.SIGPIPE, signal.SIGXFSZ) or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         if os.read(go, 1) != b"1":
             os._exit(125)
         os.close(go)

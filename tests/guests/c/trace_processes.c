@@ -278,7 +278,7 @@ static void clones(void)
                                .parent_tid = (uint64_t)&parent, .child_tid = (uint64_t)&child, .exit_signal = SIGCHLD};
     if (!(pid = call(clone3, &args, sizeof args)))
         call(exit_group, 6);
-    siginfo_t info;
+    siginfo_t info = {0};
     waitid(3, pidfd, &info, WEXITED);
     close(pidfd);
     args = (struct clone_args){.exit_signal = SIGCHLD};
@@ -337,7 +337,7 @@ static void waits(void)
 {
     int status;
     struct rusage usage;
-    siginfo_t info;
+    siginfo_t info = {0};
     call(wait4, -1, &status, 0, NULL);
     call(wait4, 0, &status, WNOHANG, &usage);
     call(wait4, NOBODY, NULL, 0x40000003, NULL);

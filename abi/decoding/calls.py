@@ -7,8 +7,8 @@ from importlib import import_module
 from abi.decoding.values import Signature, call, hexadecimal
 
 _AREAS = (
-    "files", "processes", "signals", "scheduling", "security", "system", "tracing", "probes", "memory", "waiting",
-    "network", "control",
+    "files", "processes", "signals", "scheduling", "security", "system", "tracing", "probes", "memory", "ipc", "clocks",
+    "waiting", "aio", "rings", "network", "control",
 )  # fmt: skip
 
 #: A call that nobody has described: six numbers in hex.

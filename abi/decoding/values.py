@@ -13,7 +13,7 @@ from abi.errors import LinuxErrno
 
 U64 = 0xFFFFFFFFFFFFFFFF
 _PAGE = 4096
-ERRNO_NAMES = {int(number): number.name for number in LinuxErrno}
+ERRNO_NAMES = {int(number): number.name for number in LinuxErrno} | {35: "EDEADLK"}  # EDEADLOCK to Python
 
 Printer = Callable[["View", int], "str | None"]
 
@@ -261,7 +261,7 @@ def quoted(data: bytes) -> str:
             words.append(chr(byte))
         else:
             following = data[position + 1] if position + 1 < len(data) else 0
-            words.append(f"\\{byte:03o}" if 48 <= following <= 57 else f"\\{byte:o}")
+            words.append(f"\\{byte:03o}" if 48 <= following <= 55 else f"\\{byte:o}")
     words.append('"')
     return "".join(words)
 

@@ -34,6 +34,7 @@ from abi.decoding.values import (
 _SIGRTMIN = 32
 _SIGRTMAX = 64
 _SIGSET = 8  # bytes of the kernel's sigset_t
+_UC_SIGMASK = 296  # of struct ucontext on x86-64
 _CLOCK_TICKS = 100  # a second, to user space, whatever the kernel's own HZ (times(2))
 _MACHINES = {"AUDIT_ARCH_X86_64": "x86_64", "AUDIT_ARCH_I386": "i386"}
 
@@ -221,6 +222,12 @@ def _taken(view: View, value: int):
     return value, signal_name(value)
 
 
+def _frame(view: View, value: int) -> str:
+    """What rt_sigreturn(2) goes back to: `value` is the stack pointer, at a struct ucontext."""
+    data = view.bytes(value + _UC_SIGMASK, 8)
+    return hex(value) if data is None else "{mask=" + sigset(data) + "}"
+
+
 _info = to(128, siginfo)
 
 CALLS: dict[str, Signature] = {
@@ -232,7 +239,7 @@ CALLS: dict[str, Signature] = {
     "rt_sigpending": call(out(_pending), size),
     "rt_sigprocmask": call(one_of(names.HOW, "SIG_???"), signals(3), out(signals(3)), size),
     "rt_sigqueueinfo": call(decimal, signal, _info),
-    "rt_sigreturn": call(),
+    "rt_sigreturn": call(_frame),
     "rt_sigsuspend": call(signals(1), size),
     "rt_sigtimedwait": call(signals(3), out(_info), to(16, timespec), size, result=_taken),
     "rt_tgsigqueueinfo": call(decimal, decimal, signal, _info),

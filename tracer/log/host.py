@@ -30,6 +30,7 @@ _X32 = 0x40000000
 _STOPS = frozenset((signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
 _EVENTS = {ptrace.EVENT_FORK: "fork", ptrace.EVENT_VFORK: "vfork", ptrace.EVENT_CLONE: "clone"}
 _DETACH = 17
+_RT_SIGRETURN = 15  # has no arguments; what it goes back to lies where the stack pointer says, so that is shown
 # Calls that a task makes with processors of its own: those that copy or show which ones it has (see `_Placement`).
 # clone, fork, vfork, clone3, sched_setaffinity, sched_getaffinity.
 _UNHELD = {"linux": frozenset((56, 57, 58, 435, 203, 204)), "i386": frozenset((120, 2, 190, 435, 241, 242))}
@@ -300,6 +301,8 @@ class HostTracer:
             elif arch != _ARCH_X86_64:
                 abi = "unknown"
             call &= 0xFFFFFFFF
+            if call == _RT_SIGRETURN and abi == "linux":
+                args[0] = _CALL.unpack_from(data, 16)[0]
             wanted = self.recorder.begin(task, call, tuple(args), abi)
             if wanted and injector is not None:
                 injector.at_begin(task, self.recorder, call, abi)

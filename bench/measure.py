@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
-from bench.runners import FILTER, GATE, LAYERED, NATIVE, Runner
+from bench.runners import FILTER, GATE, LAYERED, NATIVE, RUN_TRACE, Runner
 from bench.scratch import Scratch
 
 CALLS = (
@@ -205,7 +205,8 @@ def runners_of(row: str, runners: Sequence[Runner]) -> list[Runner]:
     return [
         runner
         for runner in runners
-        if runner.name not in (FILTER, GATE) and (runner.inside or runner.name == NATIVE or not sandboxes_only)
+        if runner.name not in (FILTER, GATE)
+        and (not sandboxes_only or runner.name == NATIVE or (runner.inside and runner.name != RUN_TRACE))
     ]
 
 

@@ -16,12 +16,13 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.measure import CALLS, JOBS, NOTIFICATION, PYTHON, START, TREES, Figures
-from bench.runners import FILTER, GATE, INT80, LAYERED, NATIVE, Runner
+from bench.runners import FILTER, GATE, INT80, LAYERED, NATIVE, RUN_TRACE, TRACE, TRACE_FILE, TRACERS, Runner
 from bench.scratch import TREE_FILES
 
 LEVEL = 1.05  # two figures this close are level: the same program against itself differs by as much
 NATIVE_PLANE = ("read", "write", "mmap+munmap", "pipe")
 RIVALS = ("proot", "runsc")
+_OURS = (FILTER, INT80, GATE, LAYERED, TRACE, TRACE_FILE, RUN_TRACE)
 
 _PARTS = (  # title, rows, microseconds in its unit
     ("One call, µs (times native)", (*CALLS, NOTIFICATION), 1),
@@ -64,6 +65,11 @@ def targets(figures: Figures, pinned: int | None = None) -> list[Target]:
         *(Target(f"every row level with {peer}", LEVEL, ratios((*CALLS, *JOBS, *TREES), INT80, peer)) for peer in RIVALS),
         Target("trees level with proot on one CPU (--pin)", LEVEL, ratios(TREES, INT80, "proot") if pinned is not None else {}),
         Target("trees on layers within 1.3 times the plain root", 1.3, ratios(TREES, LAYERED, INT80)),
+        Target("tracing every call costs no more than strace -f", LEVEL, ratios((*CALLS, *JOBS), TRACE, "strace")),
+        Target(
+            "tracing a chosen few costs no more than strace -f --seccomp-bpf", LEVEL,
+            ratios((*CALLS, *JOBS), TRACE_FILE, "strace-file"),
+        ),
         Target("start-up within 5 times python3 -c pass", 5.0, ratios(["true"], INT80, NATIVE, PYTHON)),
     ]
 
@@ -81,7 +87,7 @@ def show(
         console.print(
             Text.assemble(
                 "A peer's figure is ", ("green", "green"), " where int80 is at least level with it (within 5 %), ",
-                ("red", "red"), " where int80 is slower.",
+                ("red", "red"), " where int80 is slower; strace is held against int80 trace.",
             )
         )  # fmt: skip
     for runner in runners:
@@ -165,7 +171,8 @@ def _cell(figures: Figures, row: str, runner: str, unit: int) -> Text:
     ratio = figures.ratio(row, runner, NATIVE)
     if ratio is not None:
         text += f" {'(' + _three_digits(ratio) + ')':>7}"
-    ours = None if runner in (FILTER, INT80, GATE, LAYERED) else figures.ratio(row, INT80, runner)
+    against = next((ours for ours, peer in TRACERS.items() if peer == runner), INT80)
+    ours = None if runner in _OURS else figures.ratio(row, against, runner)
     return Text(text, style="" if ours is None else "green" if ours <= LEVEL else "red")
 
 

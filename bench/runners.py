@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NATIVE, FILTER, INT80, GATE, LAYERED = "native", "filter", "int80", "int0x80", "layered"
+TRACE, TRACE_FILE, RUN_TRACE = "trace", "trace-file", "run-trace"
+TRACERS = {TRACE: "strace", TRACE_FILE: "strace-file"}  # ours, and whom each is held against
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -32,7 +34,7 @@ class Runner:
 
 @dataclass(frozen=True, slots=True)
 class _Peer:
-    command: str  # ROOT stands for the root directory; a command without it leaves the guest on the host
+    command: str  # ROOT stands for the root directory (without it the guest is on the host), LOG for a file to write
     note: str
     build: str = "(?!)"  # what else of its --version matters to speed
 
@@ -44,8 +46,8 @@ _PEERS = {
     "bwrap": _Peer(
         "bwrap --bind ROOT / --dev /dev --proc /proc --unshare-all --chdir / --", "needs user namespaces or root"
     ),
-    "strace": _Peer("strace -f -o /dev/null", "logs every call; no sandbox"),
-    "strace-file": _Peer("strace -f --seccomp-bpf -e trace=%file -o /dev/null", "logs calls with file names only"),
+    "strace": _Peer("strace -f -o LOG", "logs every call; no sandbox"),
+    "strace-file": _Peer("strace -f --seccomp-bpf -e trace=%file -o LOG", "logs calls with file names only"),
     "runsc": _Peer(
         "runsc --platform=ptrace --network=none --rootless --ignore-cgroups"
         " do --quiet --force-overlay=false --root ROOT --cwd /",
@@ -53,7 +55,7 @@ _PEERS = {
     ),
 }
 PEERS = tuple(_PEERS)
-DEFAULT_PEERS = ("proot", "bwrap", "strace", "runsc")
+DEFAULT_PEERS = ("proot", "bwrap", "runsc", "strace", "strace-file")
 
 
 def default_int80() -> list[str]:
@@ -83,13 +85,25 @@ def int80_runners(command: list[str], root: Path) -> list[Runner]:
     ]
 
 
-def peer(name: str, root: Path) -> Runner | None:
+def int80_tracers(command: list[str], root: Path, log: Path) -> list[Runner]:
+    """int80 as a tracer: of everything, of calls with file names, and of everything in a sandbox."""
+    return [
+        Runner(TRACE, "int80\ntrace", (*command, "trace", "-o", str(log), "--"), note="int80 trace: logs every call; no sandbox"),
+        Runner(TRACE_FILE, "int80 trace\n%file", (*command, "trace", "-e", "trace=%file", "-o", str(log), "--")),
+        Runner(
+            RUN_TRACE, "int80 run\n--trace", (*command, "run", f"--trace={log}", "--rootfs", str(root), "--"), True,
+            note="the sandbox, and a log of every call",
+        ),
+    ]  # fmt: skip
+
+
+def peer(name: str, root: Path, log: Path) -> Runner | None:
     """None if the tool is not installed."""
     entry = _PEERS[name]
     words = entry.command.split()
     if shutil.which(words[0]) is None:
         return None
-    prefix = tuple(str(root) if word == "ROOT" else word for word in words)
+    prefix = tuple({"ROOT": str(root), "LOG": str(log)}.get(word, word) for word in words)
     text = _version_text([words[0], "--version"])
     build = re.search(entry.build, text)
     note = f"{entry.note}; {build[0]}" if build else entry.note

@@ -43,7 +43,7 @@ class Described:
             meanwhile(view)
         view.value, view.error = (-error, error) if error else (value, 0)
         words += signature.late(view)
-        return f"{name}({', '.join(words)}) = {result_of(signature, view)}"
+        return f"{name}({', '.join(words).replace(',  =>', ' =>')}) = {result_of(signature, view)}"
 
     def strings(self, *words: bytes) -> int:
         """A null-terminated array of strings."""
@@ -152,6 +152,17 @@ def test_waiting_for_a_signal_names_the_one_that_came(call):
     assert waited == "rt_sigtimedwait([USR1], {si_signo=SIGUSR1, si_code=SI_TKILL, si_pid=4, si_uid=0}, NULL, 8) = 10 (SIGUSR1)"
 
 
+def test_the_end_of_a_handler_shows_the_mask_that_its_stack_brings_back(task):
+    frame = bytes(296) + (1 << 9).to_bytes(8, "little")
+    assert task.show("rt_sigreturn", frame) == "rt_sigreturn({mask=[USR1]}) = 0"
+
+
+def test_a_restarted_call_is_told_by_the_one_before_it(task):
+    view = task.view()
+    view.former = "nanosleep"
+    assert CALLS["restart_syscall"].early(view) == ["<... resuming interrupted nanosleep ...>"]
+
+
 # -- processes --------------------------------------------------------------------------------------
 
 
@@ -176,6 +187,15 @@ def test_clone3_tells_behind_an_arrow_what_the_kernel_stored(task):
         f"clone3({{flags=CLONE_PIDFD|CLONE_PARENT_SETTID, pidfd={pidfd:#x}, parent_tid={parent:#x}, exit_signal=SIGCHLD, "
         "stack=NULL, stack_size=0} => {pidfd=[5<anon_inode:[pidfd]>], parent_tid=[77]}, 88) = 77"
     )
+
+
+def test_clone3_is_whole_at_entry_when_the_kernel_stores_nothing(task):
+    view = task.view(clone_args(0x4100, 0, 0, 0, 17), 88)
+    signature = CALLS["clone3"]
+    entry = signature.early(view)
+    assert entry == ["{flags=CLONE_VM|CLONE_VFORK, exit_signal=SIGCHLD, stack=NULL, stack_size=0}", "88"]
+    view.value = 7
+    assert signature.late(view) == []
 
 
 def test_clone3_says_that_a_longer_structure_is_not_all_zero(call):

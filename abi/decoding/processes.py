@@ -59,7 +59,11 @@ def _clone_flags(view: View, value: int) -> str:
     return "flags=" + "|".join(words)
 
 
-def _number_at(view: View, address: int, show=lambda view, number: str(number)) -> str:
+def _plain_number(view: View, number: int) -> str:
+    return str(number)
+
+
+def _number_at(view: View, address: int, show=_plain_number) -> str:
     number = view.integer(address, 4, is_signed=True)
     return pointer(view, address) if number is None else f"[{show(view, number)}]"
 
@@ -84,8 +88,9 @@ def _child_tid(view: View, value: int) -> str | None:
 
 
 def _clone_args(view: View, value: int) -> str:
-    """struct clone_args, as long as the caller knows it to be; behind ``=>`` what the kernel stored at its pointers."""
+    """struct clone_args, as long as the caller knows it to be."""
     length = view.args[1]
+    view.kept = ()
     if length < _CLONE_ARGS.size:
         return pointer(view, value)
     known = min(length, _CLONE_ARGS.size + _CLONE_ARGS_MORE.size)
@@ -112,7 +117,10 @@ def _clone_args(view: View, value: int) -> str:
         shown += [("set_tid", _wished_tids(view, tids, count)), ("set_tid_size", count)]
     if bits & _CLONE_INTO_CGROUP or cgroup:
         shown.append(("cgroup", cgroup))
-    return fields(*shown)[:-1] + _unknown_rest(view, value, known, length) + "}" + _stored(view, bits, pidfd, parent)
+    view.kept = [("pidfd", pidfd, described)] if bits & _CLONE_PIDFD else []
+    if bits & _CLONE_PARENT_SETTID:
+        view.kept.append(("parent_tid", parent, _plain_number))
+    return fields(*shown)[:-1] + _unknown_rest(view, value, known, length) + "}"
 
 
 def _wished_tids(view: View, address: int, count: int) -> str:
@@ -135,15 +143,11 @@ def _unknown_rest(view: View, address: int, known: int, length: int) -> str:
     return f", /* bytes {known}..{end - 1} */ {bytes_in_hex(cut)}{'...' if len(data) > len(cut) else ''}"
 
 
-def _stored(view: View, bits: int, pidfd: int, parent: int) -> str:
-    if view.error:
-        return ""
-    shown = []
-    if bits & _CLONE_PIDFD:
-        shown.append(("pidfd", _number_at(view, pidfd, described)))
-    if bits & _CLONE_PARENT_SETTID:
-        shown.append(("parent_tid", _number_at(view, parent)))
-    return f" => {fields(*shown)}" if shown else ""
+def _stored(view: View, value: int) -> str | None:
+    """What the kernel stored at the pointers in the structure."""
+    if view.error or not view.kept:
+        return None
+    return " => " + fields(*((name, _number_at(view, address, show)) for name, address, show in view.kept))
 
 
 # -- exec -------------------------------------------------------------------------------------------
@@ -294,13 +298,20 @@ _options = flags(names.WAIT4, "W???")
 
 CALLS: dict[str, Signature] = {
     "clone": call(
-        at_end(lambda view, value: f"child_stack={pointer(view, view.args[1])}"),
+        lambda view, value: f"child_stack={pointer(view, view.args[1])}",
         _clone_flags,
-        _parent_tid,
+        at_end(_parent_tid),
         _tls,
         _child_tid,
+        joins=True,
     ),
-    "clone3": call(at_end(_clone_args), size),
+    "clone3": call(
+        _clone_args,
+        lambda view, value: None if view.kept else size(view, value),  # behind what the kernel stores, where it does
+        at_end(_stored),
+        lambda view, value: size(view, view.args[1]) if view.kept else None,
+        joins=True,
+    ),
     "execve": call(path, _strings, _environment),
     "execveat": call(dirfd, path, _strings, _environment, _atflags),
     "exit": call(decimal, never_returns=True),
@@ -322,7 +333,7 @@ CALLS: dict[str, Signature] = {
     ),
     "pidfd_getfd": call(descriptor, decimal, hex32, result=new_descriptor),
     "pidfd_open": call(decimal, flags(names.PIDFD, "PIDFD_???"), result=new_descriptor),
-    "restart_syscall": _nothing,
+    "restart_syscall": call(lambda view, value: f"<... resuming interrupted {view.former} ...>" if view.former else None),
     "rseq": call(hexadecimal, hexadecimal, hexadecimal, hexadecimal),
     "set_robust_list": call(pointer, size),
     "set_tid_address": call(hexadecimal),

@@ -132,15 +132,14 @@ def _given_attributes(view: View, value: int) -> str:
     return _attributes(view, value, count if count >= _ATTRIBUTES.size + _CLAMPS.size else _ATTRIBUTES.size)
 
 
-def _whose_attributes(view: View, value: int) -> str:
-    view.kept = _given_attributes(view, view.args[1])  # as they are now: the kernel may correct their size
-    return decimal(view, value)
-
-
-def _set_attributes(view: View, value: int) -> str:
+def _known_size(view: View, value: int) -> str | None:
     """A kernel that does not know the caller's structure says how long the one is that it knows."""
-    known = view.integer(value, 4) if view.error == _E2BIG else None
-    return view.kept if known is None else f"{view.kept} => {fields(('size', known))}"
+    known = view.integer(view.args[1], 4) if view.error == _E2BIG else None
+    return None if known is None else f" => {fields(('size', known))}"
+
+
+def _attribute_flags(view: View, value: int) -> str:
+    return unsigned(view, view.args[2])
 
 
 def _found_attributes(view: View, value: int) -> str:
@@ -188,7 +187,7 @@ CALLS: dict[str, Signature] = {
     "sched_getscheduler": call(_pid, result=_scheduler),
     "sched_rr_get_interval": call(_pid, from_kernel(16, timespec)),
     "sched_setaffinity": call(_pid, unsigned, _given_mask),
-    "sched_setattr": call(_whose_attributes, at_end(_set_attributes), unsigned),
+    "sched_setattr": call(_pid, _given_attributes, at_end(_known_size), _attribute_flags, joins=True),
     "sched_setparam": call(_pid, to(4, _number)),
     "sched_setscheduler": call(_pid, _policy, to(4, _number)),
     "sched_yield": call(),

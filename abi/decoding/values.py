@@ -33,12 +33,13 @@ class View:
     """One call of a task as printers see it.
 
     `args`: six unsigned 64-bit values.  `value`: None at entry, at the end the signed result, `error` then the
-    positive errno or 0.  `memory.read_some(address, size)` gives up to 64 KiB, fewer bytes where memory ends.
+    positive errno or 0.  `memory.read_some(address, size)` gives up to 64 KiB, fewer bytes where memory ends.  `former` is
+    the name of the call that the task made before this one.
     `descriptor(fd)` is what an open descriptor is of (``/etc/passwd``, ``socket:[7]``) or None.  `kept` carries what
     a printer at entry wants to find again at the end.
     """
 
-    __slots__ = ("args", "descriptor", "error", "kept", "memory", "number", "style", "value")
+    __slots__ = ("args", "descriptor", "error", "former", "kept", "memory", "number", "style", "value")
 
     def __init__(self, number: int, args: tuple[int, ...], memory, style: Style, descriptor) -> None:
         self.number = number
@@ -49,6 +50,7 @@ class View:
         self.value: int | None = None
         self.error = 0
         self.kept = None
+        self.former = ""
 
     # -- memory -------------------------------------------------------------------------------
 
@@ -404,15 +406,17 @@ def fields(*pairs: tuple[str, object], more: bool = False) -> str:
 class Signature:
     """How a call reads: a printer for each argument, one for the result, and the classes -e trace=%CLASS knows.
 
-    `first_late` is the first argument that waits for the end; it and all behind it are printed then.
+    `first_late` is the first argument that waits for the end; it and all behind it are printed then.  `joins`: what is
+    printed then goes on where the entry stopped (``, tls=0x10`` or `` => {...}``), so no comma announces it.
     """
 
-    __slots__ = ("arguments", "first_late", "never_returns", "result")
+    __slots__ = ("arguments", "first_late", "joins", "never_returns", "result")
 
-    def __init__(self, arguments: tuple[Printer, ...], result, never_returns: bool = False) -> None:
+    def __init__(self, arguments: tuple[Printer, ...], result, never_returns: bool = False, joins: bool = False) -> None:
         self.arguments = arguments
         self.result = result
         self.never_returns = never_returns
+        self.joins = joins
         self.first_late = next((i for i, printer in enumerate(arguments) if waits(printer)), len(arguments))
 
     def early(self, view: View) -> list[str]:
@@ -459,9 +463,9 @@ def new_descriptor(view: View, value: int) -> str:
     return described(view, value)
 
 
-def call(*arguments: Printer, result=plain, never_returns: bool = False) -> Signature:
+def call(*arguments: Printer, result=plain, never_returns: bool = False, joins: bool = False) -> Signature:
     """A signature, as the area modules write it."""
-    return Signature(arguments, result, never_returns)
+    return Signature(arguments, result, never_returns, joins)
 
 
 _RESTARTS = {512: "ERESTARTSYS (To be restarted if SA_RESTART is set)", 513: "ERESTARTNOINTR (To be restarted)",

@@ -74,7 +74,7 @@ class Choice:
 
     def wants_outcome(self, call: Call) -> bool:
         if call.value is None:
-            outcome = "detached" if call.detached else "unfinished" if call.unfinished else "unavailable"
+            outcome = "detached" if call.detached else "unfinished"
         else:
             outcome = "failed" if call.error is not None else "successful"
         return outcome in self.outcomes

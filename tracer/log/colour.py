@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import zip_longest
 
 from abi.decoding.classes import class_of
 from tracer.log.events import Call, Ended, Executed
 from tracer.log.looks import STYLES
-from tracer.log.text import COLUMN, Text, Times
+from tracer.log.text import COLUMN, FINAL, Text, Times
 
 _MARKS = {
     "string": "color(64)", "number": "color(31)", "flag": "color(133)", "address": "color(244)", "comment": "italic color(244)",
@@ -26,7 +26,7 @@ _MARKS = {
 }  # fmt: skip
 _TASKS = ("color(33)", "color(170)", "color(34)", "color(166)", "color(37)", "color(99)", "color(136)", "color(205)")
 _SLOW = 0.1  # seconds from which on -T stands out
-_INDENT = 4
+_INDENT = 2
 _NARROW = 20  # columns; with fewer left of a line, what does not fit begins on the next one
 
 _TOKEN = re.compile(
@@ -91,13 +91,20 @@ class Colour(Text):
         self._break_off()
         self._begin(call.tid, call.time)
         self._name(call)
-        self._plain("(")
-        self._arguments(", ".join(call.args) + (", " if call.partial and call.args else ""))
+        self._put([("", "(")])
+        self._words(_tokens(", ".join(call.args) + (", " if call.partial and call.args else "")), 1)
+        if call.name in FINAL:
+            self._put([("", ")")])
+            self._result(call)
+            self._end()
+            return
         self._line = call
         if self.live:
             self.flush()
 
     def ended(self, call: Call) -> None:
+        if call.name in FINAL and call.value is None:
+            return
         if self._line is call:
             self._line = None
         else:
@@ -106,32 +113,32 @@ class Colour(Text):
             self._put([("unfinished", "<... ")])
             self._name(call)
             self._put([("unfinished", " resumed>")])
-        self._arguments(", ".join(call.args[call.split :]))
-        if call.detached:
-            self._blank(1)
-            self._put([("unfinished", "<detached ...>")])
-        else:
-            if call.unfinished:
-                self._blank(1)
-                self._put([("unfinished", "<unfinished ...>")])
-            self._plain(")")
+        self._words([*_tokens(", ".join(call.args[call.split :])), *self._closing(call)])
+        if not call.detached:
             self._result(call)
         self._end()
+
+    @staticmethod
+    def _closing(call: Call) -> list[tuple[str, str]]:
+        if call.detached:
+            return [("gap", " "), ("unfinished", "<detached ...>")]
+        return [*([("gap", " "), ("unfinished", "<unfinished ...>")] if call.unfinished and call.partial else []), ("", ")")]
 
     def _name(self, call: Call) -> None:
         self._put([(f"class {class_of(call.name)}", call.name)])
 
     def _result(self, call: Call) -> None:
-        self._blank(max(0, self.column - self._whole) + 1)
+        self._blank(max(1, self.column - self._whole))
         text = call.result
         if call.error is None:
             words = list(_tokens(text))
         else:
             head, paren, tail = text.partition(" (")
             words = [("error", head), *([("gap", " "), ("reason", paren[1:] + tail)] if paren else [])]
-        first = next((index for index, word in enumerate(words) if word[0] == "gap"), len(words))
-        self._put([("", "= "), *words[:first]], column=self.column + 1)
-        self._words(words[first:])
+        if 2 + len(text) <= self._width - self._indent:
+            self._put([("", "= "), *words], column=self.column)
+        else:
+            self._words([("", "="), ("gap", " "), *words])
         for mark in self.marks(call).split(" ")[1:]:
             self._blank(1)
             self._put([(self._mark(mark, call), mark)])
@@ -208,14 +215,11 @@ class Colour(Text):
         self._gap += count
         self._whole += count
 
-    def _plain(self, text: str) -> None:
-        self._put([("", text)])
+    def _words(self, tokens: Iterable[tuple[str, str]], spare: int = 0) -> None:
+        """Write tokens, unit by unit: what lies between two places where a line may be broken.
 
-    def _arguments(self, text: str) -> None:
-        self._words(_tokens(text))
-
-    def _words(self, tokens) -> None:
-        """Write tokens, unit by unit: what lies between two places where a line may be broken."""
+        `spare` columns are left for what is to stand right behind the last one.
+        """
         unit: list[tuple[str, str]] = []
         for token in tokens:
             if token[0] == "gap":
@@ -227,18 +231,18 @@ class Colour(Text):
             if token[1].endswith(_BREAKS):
                 self._put(unit)
                 unit = []
-        self._put(unit)
+        self._put(unit, spare)
 
-    def _put(self, unit: list[tuple[str, str]], column: int | None = None) -> None:
-        """Write a unit: here, or on the next line where it does not fit, from `column` on if that helps."""
+    def _put(self, unit: list[tuple[str, str]], spare: int = 0, column: int = 0) -> None:
+        """Write a unit: here, or on the next line where it does not fit, from `column` on if that leaves room for it."""
         if not unit:
             return
         length = sum(len(text) for _, text in unit)
         self._whole += length
+        length += spare
         room = self._width - self._at - self._gap
         if self._width and length > room and self._at > self._indent and (length <= self._width - self._indent or room < _NARROW):
-            fits = column is not None and column + length <= self._width
-            self._at = column if fits else self._indent
+            self._at = max(self._indent, min(column, self._width - length))
             self._write("\n" + " " * self._at)
         elif self._gap:
             self._write(" " * self._gap)

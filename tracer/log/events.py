@@ -14,7 +14,8 @@ class Call:
     """One system call of task `tid`.
 
     `args` are the arguments as text, those known at entry first; more are added at the end.  `split` is how many were
-    there at entry, `partial` whether more were still to come.  `value` is the raw signed result (negative errno), None
+    there at entry, `partial` whether more were still to come, `joins` whether those go on where the entry stopped: one that
+    begins with `` => `` belongs to the argument before it.  `value` is the raw signed result (negative errno), None
     while the call is under way and for one that never returned; `result` its text, ``-1 ENOENT (No such file or
     directory)``, and `error` the errno's name.  `plane`: in a sandbox who carried it out, ``kernel``, ``supervisor``
     or ``refused``.  `injected`: ``INJECTED`` (its result was changed), ``DELAYED``, or both with a space between.
@@ -29,6 +30,7 @@ class Call:
     args: list[str] = field(default_factory=list)
     split: int = 0
     partial: bool = False
+    joins: bool = False
     value: int | None = None
     result: str = "?"
     error: str | None = None

@@ -26,7 +26,7 @@ class Subject:
     `memory` has `read_some`; `descriptor(fd)` tells what a descriptor is of.  `open` is the call under way.
     """
 
-    __slots__ = ("descriptor", "memory", "open", "pid", "signature", "tid", "view")
+    __slots__ = ("descriptor", "former", "memory", "open", "pid", "signature", "tid", "view")
 
     def __init__(self, tid: int, pid: int, memory, descriptor) -> None:
         self.tid = tid
@@ -34,6 +34,7 @@ class Subject:
         self.memory = memory
         self.descriptor = descriptor
         self.open: Call | None = None
+        self.former = ""  # the call before it, by name
         self.view: View | None = None
         self.signature = None
 
@@ -69,12 +70,14 @@ class Recorder:
             return True
         subject.signature = signature = _SIGNATURES.get(abi, {}).get(name, UNKNOWN)
         subject.view = view = View(number, args, subject.memory, self.style, subject.descriptor)
+        view.former, subject.former = subject.former, name
         if choice.paths and not choice.touches(signature, view):
             subject.open = subject.view = None
             return False
         call.args = signature.early(view)
         call.split = len(call.args)
         call.partial = signature.first_late < len(signature.arguments)
+        call.joins = signature.joins
         for sink in self._raw:
             sink.entered(subject, call, view)
         if not self._held:
@@ -131,6 +134,8 @@ class Recorder:
         if self._held:
             if not self.choice.wants_outcome(call):
                 return
+            call.split = len(call.args)
+            call.partial &= call.unfinished
             for sink in self.sinks:
                 sink.begun(call)
         for sink in self.sinks:
@@ -180,13 +185,13 @@ class Recorder:
 
     def start_ticking(self) -> None:
         """Have the sinks show what they hold, every quarter of a second, whatever the tracer waits for."""
-        signals.signal(signals.SIGALRM, lambda number, frame: self.tick())
+        signals.signal(signals.SIGALRM, lambda number, frame: self.idle and self.tick())
         signals.setitimer(signals.ITIMER_REAL, 0.25, 0.25)
 
     def tick(self) -> None:
-        if self.idle:
-            for sink in self.sinks:
-                sink.tick()
+        """What the sinks hold is to be seen."""
+        for sink in self.sinks:
+            sink.tick()
 
     def close(self) -> None:
         signals.setitimer(signals.ITIMER_REAL, 0)

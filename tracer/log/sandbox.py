@@ -17,6 +17,9 @@ from vfs.kernel import quick
 from vfs.namespace import Location
 
 
+_TICK = 250  # milliseconds
+
+
 class SandboxLog:
     """Between a supervisor, which speaks of its tasks, and a recorder."""
 
@@ -35,16 +38,17 @@ class SandboxLog:
         return frozenset(number for name, number in linux_numbers().items() if name in self._recorder.choice)
 
     def waiting(self, poll):
-        """`poll`, as the supervisor is to call it: while it waits, the log may show what it holds."""
-        recorder = self._recorder
-        recorder.start_ticking()
+        """`poll`, as the supervisor is to call it: while it waits, the log shows what it holds.
 
-        def wait(timeout=None):
-            recorder.idle = True
-            try:
-                return poll(timeout)
-            finally:
-                recorder.idle = False
+        Not by a timer, whose signal the supervisor would pass on to the guest.
+        """
+        recorder = self._recorder
+
+        def wait(timeout: int | None = None):
+            ready = poll(_TICK if timeout is None else min(timeout, _TICK))
+            if not ready:
+                recorder.tick()
+            return ready
 
         return wait
 

@@ -14,7 +14,8 @@ from collections.abc import Container
 
 from tracer.log.events import Born, Call, Detached, Ended, Executed, Signal, Sink, Stopped
 
-COLUMN = 40  # where `` = `` stands (strace -a)
+COLUMN = 40  # where ``= `` stands (strace -a)
+FINAL = ("exit", "exit_group")  # never return, so their lines are whole at once
 _LARGE = 1 << 16
 
 
@@ -34,7 +35,7 @@ class Times:
         if not self.relative:
             return f"{self._dated(moment)} " if self.clock else ""
         last, self._last = self._last, moment
-        since = f"{max(0.0, moment - last) if last is not None else 0.0:>12.6f}"
+        since = f"{max(0.0, moment - last) if last is not None else 0.0:>13.6f}"
         return f"{self._dated(moment)} (+{since}) " if self.clock else f"{since} "
 
     def _dated(self, moment: float) -> str:
@@ -84,8 +85,9 @@ class Text(Sink):
     def begun(self, call: Call) -> None:
         self._break_off()
         text = f"{self.prefix(call.tid, call.time)}{call.name}({', '.join(call.args)}"
-        if call.partial and call.args:
-            text += ", "
+        if call.name in FINAL:
+            self._write((text + ")").ljust(self.column - 1) + " = ?\n")
+            return
         self._line, self._begun = call, text
         if self.live:
             self._write(text)
@@ -93,21 +95,24 @@ class Text(Sink):
             self.flush()
 
     def ended(self, call: Call) -> None:
+        if call.name in FINAL and call.value is None:
+            return
+        needs_comma = call.joins
         if self._line is call:
             text, shown = self._begun, self._shown
             self._line, self._shown = None, 0
+            needs_comma = call.split > 0
         else:
             self._break_off()
             shown = 0
             text = f"{self.prefix(call.tid, call.time + (call.duration or 0))}<... {call.name} resumed>"
-        text += ", ".join(call.args[call.split :])
+        rest = "".join([word if word.startswith(" => ") else f", {word}" for word in call.args[call.split :]])
+        text += rest if needs_comma else rest.removeprefix(", ")
         if call.detached:
             text += " <detached ...>\n"
         else:
-            text += " <unfinished ...>)" if call.unfinished else ")"
-            if len(text) < self.column:
-                text = text.ljust(self.column)
-            text += f" = {call.result}{self.marks(call)}\n"
+            text += " <unfinished ...>)" if call.unfinished and call.partial else ")"
+            text = text.ljust(self.column - 1) + f" = {call.result}{self.marks(call)}\n"
         self._write(text[shown:])
         if self.live:
             self.flush()
@@ -153,7 +158,9 @@ class Text(Sink):
     def _break_off(self) -> None:
         """Somebody else has something to say: the line under way is to go on later."""
         if self._line is not None:
-            self._write(self._begun[self._shown :] + " <unfinished ...>\n")
+            call = self._line
+            comma = ", " if call.partial and call.args and not call.joins else ""
+            self._write(f"{self._begun[self._shown :]}{comma} <unfinished ...>\n")
             self._line, self._shown = None, 0
 
     # -- writing ------------------------------------------------------------------------------

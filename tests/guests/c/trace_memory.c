@@ -369,7 +369,7 @@ static void messages(void)
 
 static void queues(void)
 {
-	struct mq_attr attr = {0, 4, 64, 0}, old;
+	struct mq_attr attr = {.mq_maxmsg = 4, .mq_msgsize = 64}, old;
 	struct timespec past = {1, 500}, wrong = {-1, 2000000000};
 	char text[100] = "hello, \1world\n and more than thirty two bytes";
 	unsigned priority;

@@ -12,6 +12,7 @@ import errno
 import os
 import signal
 import struct
+import time
 
 from tracer import ptrace
 from tracer.log.recorder import Recorder, Subject
@@ -30,6 +31,7 @@ _X32 = 0x40000000
 _STOPS = frozenset((signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
 _EVENTS = {ptrace.EVENT_FORK: "fork", ptrace.EVENT_VFORK: "vfork", ptrace.EVENT_CLONE: "clone"}
 _DETACH = 17
+_RAPID, _LONG = 0.0005, 0.05  # seconds between two stops: so soon that a task stays held, so late that it is let go
 _RT_SIGRETURN = 15  # has no arguments; what it goes back to lies where the stack pointer says, so that is shown
 # Calls that a task makes with processors of its own: those that copy or show which ones it has (see `_Placement`).
 # clone, fork, vfork, clone3, sched_setaffinity, sched_getaffinity.
@@ -44,18 +46,22 @@ _quick = ctypes.PyDLL(None, use_errno=True)
 _ptrace = _quick["ptrace"]
 _ptrace.restype = ctypes.c_long
 _affinity = _quick["sched_setaffinity"]
+_clock = time.perf_counter
 
 
 class Traced(Subject):
     """A traced task.  `begun`: it stands between the begin and the end of a call that is wanted.  `unheld`: it stands at
     the begin of a call that it is to make with processors of its own."""
 
-    __slots__ = ("begun", "command", "started", "unheld")
+    __slots__ = ("begun", "command", "mask", "rapid", "resumed", "started", "unheld")
 
     def __init__(self, tid: int, pid: int, describe) -> None:
         super().__init__(tid, pid, GuestMemory(tid), lambda fd: describe(tid, fd))
         self.begun = False
         self.unheld = False
+        self.mask = None  # the processors it had before it was held on the tracer's (see `_Placement`)
+        self.rapid = False  # whether it came back at once the last time it went on
+        self.resumed = 0.0  # when that was, by `_clock`
         self.started = False
         self.command = False  # the command given, before its execve: its calls are still ours
 
@@ -93,7 +99,7 @@ class HostTracer:
         os.close(go_read)
         try:
             # A program's own filter may ask for a tracer too (SECCOMP_RET_TRACE), and is to find none if it can be helped.
-            options = _OPTIONS | (ptrace.O_EXITKILL | ptrace.O_TRACESECCOMP if program is not None else 0)
+            options = _OPTIONS | ptrace.O_EXITKILL | (ptrace.O_TRACESECCOMP if program is not None else 0)
             ptrace.request(ptrace.SEIZE, pid, 0, options)
             ptrace.request(ptrace.INTERRUPT, pid)
         except OSError:
@@ -130,8 +136,8 @@ class HostTracer:
     def run(self) -> int | None:
         """Trace until no task is left, or `leave` was called; the command's wait status, None if there was none."""
         recorder = self.recorder
-        recorder.start_ticking()
-        self._placement = _Placement()  # not before the command was forked, which is to run where it likes
+        self._placement = _Placement(self._main is not None)  # not before the command was forked, which runs where it likes
+        recorder.start_ticking(self._placement.tick)
         wait = os.waitpid if self.injector is None else self._wait
         try:
             while self._tasks:
@@ -256,6 +262,8 @@ class HostTracer:
         os.kill(self._main, signal.SIGCONT)
 
     def _detach(self, task: Traced, number: int) -> None:
+        if task.mask is not None:
+            self._placement.release(task)
         ptrace.request(_DETACH, task.tid, 0, number)
         self.recorder.detached(task)
         self._forget(task)
@@ -265,13 +273,13 @@ class HostTracer:
             self._detach(task, number)
             return
         how = ptrace.SYSCALL if task.begun or not self._filtered else ptrace.CONT
-        if self._placement.mask is None or task.unheld:
+        placement = self._placement
+        if placement.here is None:
             result = _ptrace(how, task.tid, 0, number)
         else:
-            mask = self._placement.hold(task.tid)
+            placement.before(task)
             result = _ptrace(how, task.tid, 0, number)
-            if mask is not None:
-                self._placement.release(task.tid, mask)
+            placement.after(task)
         if result == -1:
             raise error(ctypes.get_errno())
 
@@ -308,6 +316,8 @@ class HostTracer:
                 injector.at_begin(task, self.recorder, call, abi)
             task.begun = wanted or not self._filtered
             task.unheld = call in _UNHELD.get(abi, ())
+            if task.unheld:  # it may ask about another task
+                self._placement.release_all()
             if kind == _SECCOMP and int.from_bytes(data[80:84], "little") != TRACE_STEER:
                 self._without_tracer(task)
         else:
@@ -353,6 +363,7 @@ class HostTracer:
             task.open, task.view, task.signature = caller.open, caller.view, caller.signature
             task.begun = caller.begun
             caller.open = caller.view = None
+            self._placement.passed_on(caller, task)
             self._forget(caller)
         for other in list(self._tasks.values()):
             if other.pid == task.pid and other is not task:
@@ -366,6 +377,7 @@ class HostTracer:
 
     def _forget(self, task: Traced) -> None:
         del self._tasks[task.tid]
+        self._placement.forget(task)
         if self.injector is not None:
             self.injector.forget(task)
 
@@ -380,38 +392,86 @@ class _Placement:
     """Keeps tracer and traced task on one processor for the moment of their switch.
 
     The kernel wakes a task on an idle processor where it finds one, and waking an idle processor costs ten times what
-    the call does.  A task that is held on the tracer's processor while it is woken stays there, and has its own
-    processors back at once; what it does right after it was woken it may still do while it is held, so it is not held for
-    calls that would show.  The tracer itself is kept where it started, unless it was told where to be.
+    the call does.  So a task is held on the tracer's processor while it is woken.  To hold and to release it costs a
+    quarter of a call, so one that makes call after call stays held until it does not, or until it has run for a while;
+    but it is never held in calls that would show or pass on which processors it has.  Only tasks that end with the tracer
+    (`keeps`) are held for longer than the moment: the others must have their processors back if it is killed.  The tracer
+    itself is kept where it started, unless it was told where to be.
     """
 
-    def __init__(self) -> None:
-        allowed = os.sched_getaffinity(0)
-        self.mask = None
-        if len(allowed) > 1:
-            self._allowed = allowed
-            here = _quick.sched_getcpu()
+    def __init__(self, keeps: bool) -> None:
+        self.here: int | None = None  # the tracer's processor, None where there is no other
+        self._keeps = keeps
+        self._held: dict[int, Traced] = {}
+        self._allowed = os.sched_getaffinity(0)
+        if len(self._allowed) > 1:
+            self.here = here = _quick.sched_getcpu()
             os.sched_setaffinity(0, (here,))
-            self.mask = here
-            size = max(os.cpu_count() or 1, max(allowed) + 1) // 64 + 1
-            self._size = 8 * size
-            self._one = (ctypes.c_ulong * size)()
+            words = max(os.cpu_count() or 1, max(self._allowed) + 1) // 64 + 1
+            self._size = 8 * words
+            self._masks = ctypes.c_ulong * words
+            self._one = self._masks()
             self._one[here // 64] = 1 << here % 64
-            self._was = (ctypes.c_ulong * size)()
+            self._only = bytes(self._one)
 
-    def hold(self, tid: int):
-        """Hold a stopped task here; the mask to give back, None where nothing was done."""
-        if _quick.sched_getaffinity(tid, self._size, self._was) < 0 or not self._was[self.mask // 64] >> self.mask % 64 & 1:
-            return None
-        if bytes(self._was) == bytes(self._one) or _affinity(tid, self._size, self._one) < 0:
-            return None
-        return self._was
+    def before(self, task: Traced) -> None:
+        """A stopped task is about to go on."""
+        now = _clock()
+        quick = now - task.resumed < _RAPID
+        task.resumed = now
+        if task.unheld:
+            if task.mask is not None:
+                self.release(task)
+        elif task.mask is None:
+            self._hold(task)
+        task.rapid = quick
 
-    def release(self, tid: int, mask) -> None:
-        _affinity(tid, self._size, mask)
+    def after(self, task: Traced) -> None:
+        """It goes on."""
+        if task.mask is not None and not (task.rapid and self._keeps):
+            self.release(task)
+
+    def _hold(self, task: Traced) -> None:
+        mask = self._masks()
+        if _quick.sched_getaffinity(task.tid, self._size, mask) < 0 or not mask[self.here // 64] >> self.here % 64 & 1:
+            return
+        if bytes(mask) != self._only and _affinity(task.tid, self._size, self._one) == 0:
+            task.mask = mask
+            self._held[task.tid] = task
+
+    def release(self, task: Traced) -> None:
+        """A task has its own processors back, unless somebody has given it others meanwhile."""
+        mask, task.mask = task.mask, None
+        self._held.pop(task.tid, None)
+        now = self._masks()
+        if _quick.sched_getaffinity(task.tid, self._size, now) >= 0 and bytes(now) == self._only:
+            _affinity(task.tid, self._size, mask)
+
+    def release_all(self) -> None:
+        for task in list(self._held.values()):
+            self.release(task)
+
+    def tick(self) -> None:
+        """Now and then, while the tracer waits: a task that runs on is no longer held."""
+        late = _clock() - _LONG
+        for task in list(self._held.values()):
+            if task.resumed < late:
+                self.release(task)
+
+    def passed_on(self, former: Traced, task: Traced) -> None:
+        """A thread has taken the place of its process's first one, with its own processors."""
+        self._held.pop(task.tid, None)
+        task.mask, former.mask = former.mask, None
+        if self._held.pop(former.tid, None) is not None:
+            self._held[task.tid] = task
+
+    def forget(self, task: Traced) -> None:
+        """A task is gone."""
+        self._held.pop(task.tid, None)
 
     def close(self) -> None:
-        if self.mask is not None:
+        if self.here is not None:
+            self.release_all()
             os.sched_setaffinity(0, self._allowed)
 
 

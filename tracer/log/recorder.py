@@ -17,6 +17,7 @@ from abi.decoding.values import ERRNO_NAMES, Style, View, result_of, signed64
 from tracer.log.events import Born, Call, Detached, Ended, Executed, Signal, Sink, Stopped
 
 _now = time.time
+_TICK = 0.1  # seconds
 _SIGNATURES = {"linux": SIGNATURES, "host": host.CALLS}
 
 
@@ -183,10 +184,16 @@ class Recorder:
 
     # -- time ---------------------------------------------------------------------------------
 
-    def start_ticking(self) -> None:
-        """Have the sinks show what they hold, every quarter of a second, whatever the tracer waits for."""
-        signals.signal(signals.SIGALRM, lambda number, frame: self.idle and self.tick())
-        signals.setitimer(signals.ITIMER_REAL, 0.25, 0.25)
+    def start_ticking(self, also) -> None:
+        """Have the sinks show what they hold, ten times a second while the tracer waits, and call `also`."""
+
+        def tick(number, frame) -> None:
+            if self.idle:
+                also()
+                self.tick()
+
+        signals.signal(signals.SIGALRM, tick)
+        signals.setitimer(signals.ITIMER_REAL, _TICK, _TICK)
 
     def tick(self) -> None:
         """What the sinks hold is to be seen."""

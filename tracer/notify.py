@@ -70,17 +70,19 @@ class Listener:
                 raise
 
     def install(self, notification: int, tid: int, fd: int, flags: int) -> int:
-        """Give the caller a copy of `fd` and let the call return its number, in one step.
+        """Give the caller a copy of `fd`, and let the call return its number.
 
         That number; a negative errno when it fails (EMFILE), of which ENOENT and EINPROGRESS mean that nobody waits any
-        more.  The kernel wakes the
-        caller without regard to SYNC_WAKE_UP here, and would take it to an idle processor, which costs more than
-        all the rest; so for that moment it may run on this one only.
+        more.  The kernel wakes the caller without regard to SYNC_WAKE_UP to have it take the descriptor, and would take it
+        to an idle processor, which costs more than all the rest; so for that moment it may run on this one only.  Its
+        own processors are given back while it waits for the reply, so that it never sees that, and hands it on to no child.
+        A caller that a signal could take from its wait in between gets both in one step, on whichever processor.
         """
-        allowed = self._hold(tid) if self.sync_wake_up else None
+        hold = self.sync_wake_up  # Linux 6.6, where only death ends the wait (WAIT_KILLABLE_RECV, 5.19)
+        allowed = self._hold(tid) if hold else None
         try:
-            _ADDFD.pack_into(self._addfd, 0, notification, _ADDFD_SEND, fd, 0, flags)
-            return fcntl.ioctl(self.fd, NOTIF_ADDFD, self._addfd, True)
+            _ADDFD.pack_into(self._addfd, 0, notification, 0 if hold else _ADDFD_SEND, fd, 0, flags)
+            number = fcntl.ioctl(self.fd, NOTIF_ADDFD, self._addfd, True)
         except OSError as problem:
             return -problem.errno
         finally:
@@ -89,6 +91,9 @@ class Listener:
                     os.sched_setaffinity(tid, allowed)
                 except OSError:
                     pass  # it has ended
+        if hold:
+            self.reply(notification, number)
+        return number
 
     @staticmethod
     def _hold(tid: int) -> set[int] | None:

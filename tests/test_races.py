@@ -107,3 +107,7 @@ def test_a_path_swapped_under_execve_runs_the_right_program_or_ends_the_sandbox(
     else:
         assert "changed the program under exec; the sandbox ends" in done.stderr
         assert done.returncode == 137
+
+
+def test_a_guest_never_sees_the_processor_it_is_held_on_while_it_is_woken(run, guest):
+    assert run(run.put(guest("processors"))).stdout == b"0 of 1000, 0 of 100 children\n"

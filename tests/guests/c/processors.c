@@ -1,5 +1,7 @@
-/* Asks again and again which processors it may run on, and has children ask: how many were told other than at the begin. */
+/* Opens a file, asks which processors it may run on, and has children ask, again and again: how many were told other than
+ * at the begin. */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -18,7 +20,7 @@ int main(void)
 	int all = processors(), wrong = 0, children = 0, status;
 
 	for (int round = 0; round < 1000; round++) {
-		getppid();
+		close(open("/", O_RDONLY));
 		wrong += processors() != all;
 		if (round % 10 == 0) {
 			if (!fork())

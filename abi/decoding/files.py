@@ -193,6 +193,7 @@ def _keeping(printer: Printer, pointer_at: int, length: int) -> Printer:
         view.kept = view.integer(view.args[pointer_at], length)
         return printer(view, value)
 
+    early.shows = printer
     return early
 
 

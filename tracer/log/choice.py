@@ -86,6 +86,7 @@ class Choice:
         """Whether a call names one of the paths, or a descriptor that is open on one."""
         for index, printer in enumerate(signature.arguments):
             value = view.args[index]
+            printer = getattr(printer, "shows", printer)
             if printer is path:
                 if view.string(value) in self.paths:
                     return True

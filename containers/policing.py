@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from abi.dispatch import AT_FDCWD, Abi, Call, DispatchResult, Entry, Execute, Fail, Plane
 from abi.errors import Kind, SysError
 from abi.hooks import HookedCall, go_on, stopping
-from abi.procview import ProcView
 from tracer.log.policy import Policy
 from tracer.log.touched import DESCRIPTORS, EXECUTE, NAMES, OPENS, READ, WRITE
 from vfs.filesystem import DIRENT64
@@ -133,12 +132,13 @@ class Policing:
 
     def _judge_descriptor(self, call: HookedCall) -> bool:
         try:
-            if not os.fstat(OpenFile(call.files.get(call.int(0))).fd).st_nlink:
-                return False  # a file without a name is nobody else's
-            path = ProcView(call.sandbox).fd_name(call.sandbox.tree.guest(call.process.pid), call.int(0))
+            file = OpenFile(call.files.get(call.int(0)))
         except (OSError, SysError):
             return False  # the handler knows what is wrong
-        return path.startswith(b"/") and self._judge(call, WRITE, path)
+        if not os.fstat(file.fd).st_nlink:
+            return False  # a file without a name is nobody else's
+        found = call.sandbox.namespace.reach(file)
+        return isinstance(found, Location) and self._judge(call, WRITE, found.name())
 
     def _judge_plan(self, call: HookedCall, plan) -> bool:
         """The program behind a script, and a program's loader, by their names: what it will run with."""

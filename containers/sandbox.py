@@ -43,9 +43,8 @@ class Settings:
     """
 
     __slots__ = (
-        "argv", "env", "force_segv", "hidden", "hooks", "hostname", "lowers", "patch", "pids_limit", "policing", "read_only", "rootfs",
-        "store",
-        "tmpfs", "trace", "uid_gid", "upper", "verbose", "volumes", "workdir", "workdir_asked",
+        "argv", "env", "force_segv", "hidden", "hooks", "hostname", "lowers", "patch", "pids_limit", "policing", "read_only",
+        "rootfs", "store", "tmpfs", "trace", "uid_gid", "upper", "verbose", "volumes", "workdir", "workdir_asked",
     )  # fmt: skip
 
     def __init__(self, rootfs: str | None, argv: list[bytes]) -> None:

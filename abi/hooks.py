@@ -13,6 +13,7 @@ call is steered, an answered one stays answered.  A call that nobody hooks costs
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 
@@ -20,6 +21,8 @@ from abi.dispatch import Abi, Call, DispatchResult, Entry, Fail, Native, Plane, 
 from abi.errors import Kind, SysError
 
 __all__ = ["Change", "HookError", "Hooks", "Return", "fail", "on"]
+
+_ERRNO_MAX = 4095
 
 
 class HookError(Exception):
@@ -97,7 +100,7 @@ class Hooks:
             exec(code, {"__name__": "int80_hooks", "__file__": path, "on": on, "fail": fail, "Return": Return, "Change": Change})
         except HookError as problem:
             raise HookError(f"--hook {path}: {problem}") from None
-        except Exception as problem:
+        except (Exception, SystemExit) as problem:
             raise HookError(f"--hook {path}: {type(problem).__name__}: {problem}") from None
         finally:
             _collecting = None
@@ -174,17 +177,42 @@ def _ask(function: Callable, call: HookedCall) -> DispatchResult | None:
         result = function(call)
     except SysError as failure:
         return Fail(failure)
-    except OSError as failure:
-        return Fail(SysError.of_errno(failure.errno))
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:
+        if isinstance(problem, OSError) and problem.errno is not None:
+            return Fail(SysError.of_errno(problem.errno))
         _report(function, f"{type(problem).__name__}: {problem}", problem)
         return None
     if isinstance(result, int):
-        return Return(int(result))
-    if result is None or isinstance(result, (Return, Fail, Change)):
+        result = Return(int(result))
+    if result is None or _makes_sense(result):
         return result
-    _report(function, f"gave {result!r}, which is no result", None)
+    _report(function, f"gave {_shown(result)}, which is no result", None)
     return None
+
+
+def _shown(result: object) -> str:
+    match result:
+        case Return(value=value):
+            return f"Return({value!r})"
+        case Fail(error=error):
+            return f"Fail({error!r})"
+        case Change(arguments=arguments, paths=paths):
+            return f"Change({arguments!r}, {paths!r})"
+    return repr(result)
+
+
+def _makes_sense(result: object) -> bool:
+    """Whether what a hook gave can be carried out."""
+    match result:
+        case Return(value=int(value)):
+            return -_ERRNO_MAX <= value < 1 << 63
+        case Fail(error=SysError()):
+            return True
+        case Change(arguments=dict(arguments), paths=dict(paths)):
+            return all(index in range(6) and isinstance(value, int) for index, value in arguments.items()) and all(
+                index in range(6) and isinstance(path, bytes) for index, path in paths.items()
+            )
+    return False
 
 
 _reported: set[tuple[str, str]] = set()
@@ -202,7 +230,8 @@ def _report(function: Callable, what: str, problem: Exception | None) -> None:
         if trace.tb_frame.f_globals.get("__name__") == "int80_hooks":
             where = f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
         trace = trace.tb_next
-    sys.stderr.write(f"int80: hook {function.__name__}{where}: {what}; the call goes on\n")
+    with contextlib.suppress(OSError):  # nobody may be reading
+        sys.stderr.write(f"int80: hook {function.__name__}{where}: {what}; the call goes on\n")
 
 
 def go_on(entry: Entry | None, call: Call, seen: HookedCall) -> DispatchResult:

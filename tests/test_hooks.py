@@ -118,10 +118,31 @@ def test_a_hook_that_raises_is_reported_once_and_the_call_goes_on(hooked, capfd)
     assert "hook broken at" in said and "hooks.py:3: ValueError: no such luck" in said
 
 
-def test_a_hook_that_gives_nonsense_is_reported_and_the_call_goes_on(hooked, capfd):
-    call = hooked('@on("getgid")\ndef strange(call): return "seven"')
+@pytest.mark.parametrize(
+    ("result", "shown"),
+    [
+        ('"seven"', "'seven'"),
+        ('Return("seven")', "Return('seven')"),
+        ("1 << 63", "Return(9223372036854775808)"),
+        ("-5000", "Return(-5000)"),
+        ('Fail("ENOENT")', "Fail('ENOENT')"),
+        ('Change({0: "seven"})', "Change({0: 'seven'}, {})"),
+        ("Change({6: 1})", "Change({6: 1}, {})"),
+        ('Change(paths={0: "text"})', "Change({}, {0: 'text'})"),
+        ("Change([1])", "Change([1], {})"),
+    ],
+)
+def test_a_hook_that_gives_nonsense_is_reported_and_the_call_goes_on(hooked, capfd, result, shown):
+    call = hooked(f'from abi.dispatch import Fail\n@on("getgid")\ndef strange_{abs(hash(result))}(call): return {result}')
     assert call("getgid") == 0
-    assert "'seven', which is no result" in capfd.readouterr().err
+    assert f"gave {shown}, which is no result; the call goes on\n" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("raises", ["SystemExit(3)", "OSError('no errno')", "RecursionError", "MemoryError"])
+def test_whatever_a_hook_raises_the_call_goes_on(hooked, capfd, raises):
+    call = hooked(f'@on("getgid")\ndef bad_{abs(hash(raises))}(call): raise {raises}')
+    assert call("getgid") == 0
+    assert capfd.readouterr().err.count("the call goes on") == 1
 
 
 # -- files that cannot be used ----------------------------------------------------------------------
@@ -135,6 +156,7 @@ def test_a_hook_that_gives_nonsense_is_reported_and_the_call_goes_on(hooked, cap
         ("@on('opne')\ndef f(call): pass", "no call is named 'opne'; do you mean 'open'"),
         ("@on()\ndef f(call): pass", "@on takes the names of calls"),
         ("1 / 0", "ZeroDivisionError"),
+        ("raise SystemExit(3)", "SystemExit"),
     ],
 )
 def test_a_file_that_cannot_be_used_says_why_in_one_line(tmp_path, text, why):

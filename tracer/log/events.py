@@ -6,10 +6,8 @@ made, `ended(call)` when it has returned, `happened(event)` for everything else,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 
 
-@dataclass(slots=True, eq=False)
 class Call:
     """One system call of task `tid`.
 
@@ -21,85 +19,91 @@ class Call:
     or ``refused``.  `injected`: ``INJECTED`` (its result was changed), ``DELAYED``, or both with a space between.
     """
 
-    time: float
-    tid: int
-    pid: int
-    name: str
-    number: int
-    abi: str = "linux"
-    args: list[str] = field(default_factory=list)
-    split: int = 0
-    partial: bool = False
-    joins: bool = False
-    value: int | None = None
-    result: str = "?"
-    error: str | None = None
-    duration: float | None = None
-    plane: str | None = None
-    injected: str | None = None
-    unfinished: bool = False  # its task ended, or was let go, in the middle of it
-    detached: bool = False  # it was let go
+    __slots__ = (
+        "abi", "args", "detached", "duration", "error", "injected", "joins", "name", "number", "partial", "pid", "plane", "result",
+        "split", "tid", "time", "unfinished", "value",
+    )  # fmt: skip
+
+    def __init__(
+        self, time: float, tid: int, pid: int, name: str, number: int, abi: str = "linux", args: list[str] | None = None,
+        split: int = 0, partial: bool = False, joins: bool = False, value: int | None = None, result: str = "?",
+        error: str | None = None, duration: float | None = None, plane: str | None = None, injected: str | None = None,
+        unfinished: bool = False, detached: bool = False,
+    ) -> None:  # fmt: skip
+        self.time = time
+        self.tid = tid
+        self.pid = pid
+        self.name = name
+        self.number = number
+        self.abi = abi
+        self.args = [] if args is None else args
+        self.split = split
+        self.partial = partial
+        self.joins = joins
+        self.value = value
+        self.result = result
+        self.error = error
+        self.duration = duration
+        self.plane = plane
+        self.injected = injected
+        self.unfinished = unfinished  # its task ended, or was let go, in the middle of it
+        self.detached = detached  # it was let go
 
 
-@dataclass(slots=True)
-class Signal:
+class _Event:
+    """Not a dataclass: importing those takes a tenth of the time that a small program is traced in."""
+
+    __slots__ = ("tid", "time")
+    _fields: tuple[str, ...] = ()  # behind the time and the task
+
+    def __init__(self, time: float, tid: int, *values) -> None:
+        self.time = time
+        self.tid = tid
+        for name, value in zip(self._fields, values, strict=True):
+            setattr(self, name, value)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in ('time', 'tid', *self._fields))})"
+
+
+class Signal(_Event):
     """A signal is delivered; `info` is its siginfo as text."""
 
-    time: float
-    tid: int
-    name: str
-    info: str
+    __slots__ = _fields = ("name", "info")
 
 
-@dataclass(slots=True)
-class Stopped:
+class Stopped(_Event):
     """A task was stopped by job control."""
 
-    time: float
-    tid: int
-    name: str
+    __slots__ = _fields = ("name",)
 
 
-@dataclass(slots=True)
-class Born:
+class Born(_Event):
     """A task appeared; `parent` is the task that made it, 0 when it was there before; `kind` is fork, vfork, clone,
     thread, attach or command."""
 
-    time: float
-    tid: int
-    pid: int
-    parent: int
-    kind: str
+    __slots__ = _fields = ("pid", "parent", "kind")
 
 
-@dataclass(slots=True)
-class Executed:
+class Executed(_Event):
     """A process runs another program, `path`; `former` is the thread that called execve."""
 
-    time: float
-    tid: int
-    former: int
-    path: str
+    __slots__ = _fields = ("former", "path")
 
 
-@dataclass(slots=True)
-class Ended:
-    """A task is gone: with an exit `status`, or killed by `signal` (a name)."""
+class Ended(_Event):
+    """A task is gone: with an exit `status`, or killed by `signal` (a name), maybe with a `core` dump."""
 
-    time: float
-    tid: int
-    pid: int
-    status: int | None
-    signal: str | None
-    core: bool = False
+    __slots__ = _fields = ("pid", "status", "signal", "core")
+
+    def __init__(self, time: float, tid: int, pid: int, status: int | None, signal: str | None, core: bool = False) -> None:
+        super().__init__(time, tid, pid, status, signal, core)
 
 
-@dataclass(slots=True)
-class Detached:
+class Detached(_Event):
     """The tracer let a task go on alone."""
 
-    time: float
-    tid: int
+    __slots__ = ()
 
 
 class Sink:

@@ -10,15 +10,13 @@ import os
 import signal as signals
 import time
 
-from abi.decoding import host
 from abi.decoding.calls import SIGNATURES, UNKNOWN
 from abi.decoding.processes import siginfo, signal_name
-from abi.decoding.values import ERRNO_NAMES, Style, View, result_of, signed64
+from abi.decoding.values import ERRNO_NAMES, Signature, Style, View, result_of, signed64
 from tracer.log.events import Born, Call, Detached, Ended, Executed, Signal, Sink, Stopped
 
 _now = time.time
 _TICK = 0.1  # seconds
-_SIGNATURES = {"linux": SIGNATURES, "host": host.CALLS}
 
 
 class Subject:
@@ -38,6 +36,15 @@ class Subject:
         self.former = ""  # the call before it, by name
         self.view: View | None = None
         self.signature = None
+
+
+def _others(abi: str, name: str) -> Signature:
+    """The signature of a call of another ABI than linux; its structures would have another layout."""
+    if abi == "host":
+        from abi.decoding import host
+
+        return host.CALLS.get(name, UNKNOWN)
+    return UNKNOWN
 
 
 class Recorder:
@@ -69,7 +76,7 @@ class Recorder:
         subject.open = call
         if self.bare:
             return True
-        subject.signature = signature = _SIGNATURES.get(abi, {}).get(name, UNKNOWN)
+        subject.signature = signature = SIGNATURES[name] if abi == "linux" else _others(abi, name)
         subject.view = view = View(number, args, subject.memory, self.style, subject.descriptor)
         view.former, subject.former = subject.former, name
         if choice.paths and not choice.touches(signature, view):

@@ -54,7 +54,8 @@ def _groups(view: View, address: int, count: int) -> str:
 
 
 def _given_groups(view: View, value: int) -> str:
-    return _groups(view, value, signed32(view.args[0]))
+    count = signed32(view.args[0])
+    return pointer(view, value) if count < 0 else _groups(view, value, count)
 
 
 def _found_groups(view: View, value: int) -> str:

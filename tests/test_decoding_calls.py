@@ -10,10 +10,6 @@ from pathlib import Path
 from abi.decoding.calls import AREAS, SIGNATURES, UNKNOWN
 from tracer.log.names import linux_numbers
 
-#: Calls that have a number and were never, or are no longer, in any kernel that int80 runs on.
-GONE = {"afs_syscall", "create_module", "epoll_ctl_old", "epoll_wait_old", "get_kernel_syms", "getpmsg", "nfsservctl", "putpmsg",
-        "query_module", "security", "tuxcall", "vserver"}  # fmt: skip
-
 #: (python-ptrace's, ours), where printers leave out what a command does not take, or the kernel has more by now.
 OTHER_ARGUMENTS = {
     "fcntl": (3, 6), "ioctl": (3, 6), "prctl": (5, 6),  # as many as the command has
@@ -32,7 +28,7 @@ def test_the_index_names_what_the_areas_have():
 def test_every_call_of_the_machine_is_described_by_one_area():
     described = [name for names in AREAS.values() for name in names.split()]
     assert len(described) == len(set(described))
-    assert set(linux_numbers()) - set(described) == GONE
+    assert set(linux_numbers()) == set(described)
 
 
 def test_a_call_without_a_name_is_six_numbers():

@@ -76,6 +76,10 @@ AREAS = {
         "setsockopt shutdown socket socketpair"
     ),
     "control": "arch_prctl fcntl ioctl prctl",
+    "gone": (
+        "afs_syscall create_module epoll_ctl_old epoll_wait_old get_kernel_syms getpmsg nfsservctl putpmsg query_module security "
+        "tuxcall vserver"
+    ),
 }
 
 #: A call that nobody has described: six numbers in hex.

@@ -174,16 +174,19 @@ def _attach(options: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGQUIT, *_ENDINGS):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda number, frame: tracer.leave())
+    say = (lambda text: None) if options.quiet else sys.stderr.write
     try:
         for pid in dict.fromkeys(pids):
             tracer.attach(pid)
-            if not options.quiet:
-                sys.stderr.write(f"int80: process {pid} attached\n")
+            threads = len(tracer.tasks(pid))
+            say(f"int80: process {pid} attached{f' with {threads} threads' if threads > 1 else ''}\n")
     except OSError as problem:
         tracer.leave()
         tracer.run()
         raise CannotTrace(f"-p {pid}: {_why_not(pid, problem)}") from None
     tracer.run()
+    for pid in tracer.left:
+        say(f"int80: process {pid} detached\n")
     return 0
 
 

@@ -84,6 +84,7 @@ class HostTracer:
         self._running = False  # the command's execve is behind us
         self._status: int | None = None
         self._leaving = False
+        self.left: dict[int, None] = {}  # the processes that were let go, in this order
         self._go: int | None = None
         self._placement: _Placement | None = None
 
@@ -165,6 +166,10 @@ class HostTracer:
     def processes(self) -> set[int]:
         """The processes that are traced."""
         return {task.pid for task in list(self._tasks.values())}
+
+    def tasks(self, pid: int) -> list[int]:
+        """The threads of a process that are traced."""
+        return [task.tid for task in self._tasks.values() if task.pid == pid]
 
     def leave(self) -> None:
         """Detach from everything, as soon as that is safe; callable from a signal handler.
@@ -248,6 +253,8 @@ class HostTracer:
         if number in _STOPS and not self._leaving:
             self.recorder.stopped(task, number)
             ptrace.request(ptrace.LISTEN, task.tid)
+            if self._leaving:  # since a moment ago, and it does not say by itself that it was interrupted before
+                ptrace.request(ptrace.INTERRUPT, task.tid)
             if task.tid == self._main and number != signal.SIGSTOP:
                 self._stop_with_command()
             return
@@ -267,6 +274,7 @@ class HostTracer:
         ptrace.request(_DETACH, task.tid, 0, number)
         self.recorder.detached(task)
         self._forget(task)
+        self.left[task.pid] = None
 
     def _resume(self, task: Traced, number: int = 0) -> None:
         if self._leaving:

@@ -46,7 +46,7 @@ _BREAKS = (",", "|")  # behind these a line may be broken
 class Styles:
     """Words for looks, as the codes of one terminal: `of["string"]` is what to write before and behind."""
 
-    def __init__(self, system: str | None) -> None:
+    def __init__(self, system: str) -> None:
         from rich.color import ColorSystem
         from rich.style import Style
 
@@ -55,7 +55,10 @@ class Styles:
         looks |= {f"task {number}": colour for number, colour in enumerate(_TASKS)}
         self.of: dict[str, tuple[str, str]] = {}
         for name, look in looks.items():
-            before, _, behind = Style.parse(look).render("\0", color_system=systems.get(system)).partition("\0")
+            style = Style.parse(look)
+            colour = style.color.downgrade(systems[system]) if style.color else None
+            style = Style(color=colour, bold=style.bold, italic=style.italic)
+            before, _, behind = style.render("\0", color_system=systems[system]).partition("\0")
             self.of[name] = before, behind
 
 
@@ -92,7 +95,7 @@ class Colour(Text):
         self._begin(call.tid, call.time)
         self._name(call)
         self._put([("", "(")])
-        self._words(_tokens(", ".join(call.args) + (", " if call.partial and call.args else "")), 1)
+        self._words(_tokens(", ".join(call.args)), 1)
         if call.name in FINAL:
             self._put([("", ")")])
             self._result(call)
@@ -107,13 +110,15 @@ class Colour(Text):
             return
         if self._line is call:
             self._line = None
+            rest = self._rest(call, call.split > 0) + (self._comma(call) if call.unfinished else "")
         else:
+            rest = self._rest(call, call.joins)
             self._break_off()
             self._begin(call.tid, call.time + (call.duration or 0))
             self._put([("unfinished", "<... ")])
             self._name(call)
             self._put([("unfinished", " resumed>")])
-        self._words([*_tokens(", ".join(call.args[call.split :])), *self._closing(call)])
+        self._words([*_tokens(rest), *self._closing(call)])
         if not call.detached:
             self._result(call)
         self._end()
@@ -170,6 +175,7 @@ class Colour(Text):
 
     def _break_off(self) -> None:
         if self._line is not None:
+            self._words(_tokens(self._comma(self._line)))
             self._line = None
             self._blank(1)
             self._put([("unfinished", "<unfinished ...>")])

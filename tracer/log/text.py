@@ -97,17 +97,16 @@ class Text(Sink):
     def ended(self, call: Call) -> None:
         if call.name in FINAL and call.value is None:
             return
-        needs_comma = call.joins
         if self._line is call:
-            text, shown = self._begun, self._shown
+            text, shown = self._begun + self._rest(call, call.split > 0), self._shown
             self._line, self._shown = None, 0
-            needs_comma = call.split > 0
+            if call.unfinished:
+                text += self._comma(call)
         else:
             self._break_off()
             shown = 0
             text = f"{self.prefix(call.tid, call.time + (call.duration or 0))}<... {call.name} resumed>"
-        rest = "".join([word if word.startswith(" => ") else f", {word}" for word in call.args[call.split :]])
-        text += rest if needs_comma else rest.removeprefix(", ")
+            text += self._rest(call, call.joins)
         if call.detached:
             text += " <detached ...>\n"
         else:
@@ -116,6 +115,17 @@ class Text(Sink):
         self._write(text[shown:])
         if self.live:
             self.flush()
+
+    @staticmethod
+    def _rest(call: Call, follows: bool) -> str:
+        """The arguments that the end added; `follows`: others stand before them."""
+        rest = "".join([word if word.startswith(" => ") else f", {word}" for word in call.args[call.split :]])
+        return rest if follows else rest.removeprefix(", ")
+
+    @staticmethod
+    def _comma(call: Call) -> str:
+        """What stands before ``<unfinished ...>`` where arguments were to come."""
+        return ", " if call.partial and call.args and not call.joins else ""
 
     def marks(self, call: Call) -> str:
         """What stands behind the result."""
@@ -158,9 +168,7 @@ class Text(Sink):
     def _break_off(self) -> None:
         """Somebody else has something to say: the line under way is to go on later."""
         if self._line is not None:
-            call = self._line
-            comma = ", " if call.partial and call.args and not call.joins else ""
-            self._write(f"{self._begun[self._shown :]}{comma} <unfinished ...>\n")
+            self._write(f"{self._begun[self._shown :]}{self._comma(self._line)} <unfinished ...>\n")
             self._line, self._shown = None, 0
 
     # -- writing ------------------------------------------------------------------------------

@@ -16,11 +16,11 @@ def _names(text: str) -> frozenset[str]:
 CLASSES: dict[str, frozenset[str]] = {
     "file": _names(
         "access acct chdir chmod chown chroot creat execve execveat faccessat faccessat2 fanotify_mark fchmodat fchmodat2 "
-        "fchownat fsconfig fspick futimesat getcwd getxattr inotify_add_watch lchown lgetxattr link linkat listxattr "
-        "llistxattr lremovexattr lsetxattr lstat mkdir mkdirat mknod mknodat mount mount_setattr move_mount name_to_handle_at "
-        "newfstatat open open_tree openat openat2 pivot_root quotactl readlink readlinkat removexattr rename renameat "
-        "renameat2 rmdir setxattr stat statfs statx swapoff swapon symlink symlinkat truncate umount2 unlink unlinkat uselib "
-        "utime utimensat utimes"
+        "fchownat file_getattr file_setattr fsconfig fspick futimesat getcwd getxattr getxattrat inotify_add_watch lchown "
+        "lgetxattr link linkat listxattr listxattrat llistxattr lremovexattr lsetxattr lstat mkdir mkdirat mknod mknodat "
+        "mount mount_setattr move_mount name_to_handle_at newfstatat open open_tree open_tree_attr openat openat2 pivot_root "
+        "quotactl readlink readlinkat removexattr removexattrat rename renameat renameat2 rmdir setxattr setxattrat stat "
+        "statfs statx swapoff swapon symlink symlinkat truncate umount2 unlink unlinkat uselib utime utimensat utimes"
     ),
     "process": _names(
         "clone clone3 execve execveat exit exit_group fork kill pidfd_send_signal rt_sigqueueinfo rt_tgsigqueueinfo tgkill "
@@ -37,16 +37,17 @@ CLASSES: dict[str, frozenset[str]] = {
     "desc": _names(
         "bpf cachestat close copy_file_range creat dup dup2 dup3 epoll_create epoll_create1 epoll_ctl epoll_pwait "
         "epoll_pwait2 epoll_wait eventfd eventfd2 execveat faccessat faccessat2 fadvise64 fallocate fanotify_init "
-        "fanotify_mark fchdir fchmod fchmodat fchmodat2 fchown fchownat fcntl fdatasync fgetxattr finit_module flistxattr "
-        "flock fremovexattr fsconfig fsetxattr fsmount fsopen fspick fstat fstatfs fsync ftruncate futimesat getdents "
-        "getdents64 inotify_add_watch inotify_init inotify_init1 inotify_rm_watch io_uring_enter io_uring_register "
-        "io_uring_setup ioctl kexec_file_load landlock_add_rule landlock_create_ruleset landlock_restrict_self linkat lseek "
-        "memfd_create memfd_secret mkdirat mknodat mmap mount_setattr move_mount mq_getsetattr mq_notify mq_open "
-        "mq_timedreceive mq_timedsend name_to_handle_at newfstatat open open_by_handle_at open_tree openat openat2 "
-        "perf_event_open pidfd_getfd pidfd_open pidfd_send_signal pipe pipe2 poll ppoll pread64 preadv preadv2 "
-        "process_madvise process_mrelease pselect6 pwrite64 pwritev pwritev2 quotactl_fd read readahead readlinkat readv "
-        "renameat renameat2 select sendfile setns signalfd signalfd4 splice statx symlinkat sync_file_range syncfs tee "
-        "timerfd_create timerfd_gettime timerfd_settime unlinkat userfaultfd utimensat vmsplice write writev"
+        "fanotify_mark fchdir fchmod fchmodat fchmodat2 fchown fchownat fcntl fdatasync fgetxattr file_getattr file_setattr "
+        "finit_module flistxattr flock fremovexattr fsconfig fsetxattr fsmount fsopen fspick fstat fstatfs fsync ftruncate "
+        "futimesat getdents getdents64 getxattrat inotify_add_watch inotify_init inotify_init1 inotify_rm_watch "
+        "io_uring_enter io_uring_register io_uring_setup ioctl kexec_file_load landlock_add_rule landlock_create_ruleset "
+        "landlock_restrict_self linkat listxattrat lseek memfd_create memfd_secret mkdirat mknodat mmap mount_setattr "
+        "move_mount mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedsend name_to_handle_at newfstatat open "
+        "open_by_handle_at open_tree open_tree_attr openat openat2 perf_event_open pidfd_getfd pidfd_open pidfd_send_signal "
+        "pipe pipe2 poll ppoll pread64 preadv preadv2 process_madvise process_mrelease pselect6 pwrite64 pwritev pwritev2 "
+        "quotactl_fd read readahead readlinkat readv removexattrat renameat renameat2 select sendfile setns setxattrat "
+        "signalfd signalfd4 splice statx symlinkat sync_file_range syncfs tee timerfd_create timerfd_gettime timerfd_settime "
+        "unlinkat userfaultfd utimensat vmsplice write writev"
     ),
     "memory": _names(
         "brk get_mempolicy io_destroy io_setup io_uring_register madvise map_shadow_stack mbind migrate_pages mincore mlock "
@@ -63,7 +64,7 @@ CLASSES: dict[str, frozenset[str]] = {
     "%statfs": _names("fstatfs statfs ustat"),
     "clock": _names("adjtimex clock_adjtime clock_getres clock_gettime clock_settime gettimeofday settimeofday time"),
     "creds": _names(
-        "capget capset getegid geteuid getgid getgroups getresgid getresuid getuid setfsgid setfsuid setgid setgroups "
+        "capget capset getegid geteuid getgid getgroups getresgid getresuid getuid prctl setfsgid setfsuid setgid setgroups "
         "setregid setresgid setresuid setreuid setuid"
     ),
     "pure": _names("getegid geteuid getgid getpgrp getpid getppid gettid getuid"),
@@ -74,7 +75,7 @@ SYNONYMS = {"net": "network"}
 
 _PAINTED = {
     "process": CLASSES["process"] | CLASSES["creds"] | CLASSES["pure"] | _names(
-        "arch_prctl getpgid getpriority getrlimit getrusage getsid kcmp personality prctl prlimit64 process_vm_readv "
+        "arch_prctl getpgid getpriority getrlimit getrusage getsid kcmp personality prlimit64 process_vm_readv "
         "process_vm_writev ptrace rseq sched_get_priority_max sched_get_priority_min sched_getaffinity sched_getattr "
         "sched_getparam sched_getscheduler sched_rr_get_interval sched_setaffinity sched_setattr sched_setparam "
         "sched_setscheduler sched_yield seccomp set_robust_list set_tid_address setns setpgid setpriority setrlimit setsid "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 
 from abi.errors import Kind, SysError
 from vfs.kernel import quick
@@ -15,14 +16,17 @@ from vfs.kernel import quick
 _PAGE = 4096
 _FIRST_READ = 256  # bytes of a path fetched at once, if the page has them: most paths are shorter
 _BUFFER = 1 << 16
+_U64 = 0xFFFFFFFFFFFFFFFF
 
 _readv = quick.process_vm_readv
 _writev = quick.process_vm_writev
 _readv.restype = _writev.restype = ctypes.c_long
 _buffer = ctypes.create_string_buffer(_BUFFER)
 _view = memoryview(_buffer).cast("B")
-_local = (ctypes.c_uint64 * 2)(ctypes.addressof(_buffer), 0)
-_remote = (ctypes.c_uint64 * 2)()
+_vectors = (ctypes.c_uint64 * 4)(ctypes.addressof(_buffer))  # two struct iovec, ours and the guest's
+_local = ctypes.c_void_p(ctypes.addressof(_vectors))
+_remote = ctypes.c_void_p(ctypes.addressof(_vectors) + 16)
+_span = struct.Struct("<QQQ").pack_into  # from our length on: that, the guest's address, its length
 
 
 class GuestMemory:
@@ -35,8 +39,8 @@ class GuestMemory:
 
     def read_some(self, address: int, size: int) -> bytes:
         """Up to `size` bytes (at most 64 KiB), ending where the memory does; empty if it starts there."""
-        _remote[0] = address
-        _remote[1] = _local[1] = min(size, _BUFFER)
+        size = min(size, _BUFFER)
+        _span(_vectors, 8, size, address & _U64, size)
         count = _readv(self.tid, _local, 1, _remote, 1, 0)
         return bytes(_view[:count]) if count > 0 else b""
 
@@ -61,8 +65,7 @@ class GuestMemory:
                 self.write(address + offset, data[offset : offset + _BUFFER])
             return
         _view[:size] = data
-        _remote[0] = address
-        _remote[1] = _local[1] = size
+        _span(_vectors, 8, size, address, size)
         if _writev(self.tid, _local, 1, _remote, 1, 0) != size:
             raise SysError(Kind.EFAULT)
 
@@ -74,8 +77,7 @@ class GuestMemory:
             first = _FIRST_READ
         if first > limit:
             first = limit
-        _remote[0] = address
-        _remote[1] = _local[1] = first
+        _span(_vectors, 8, first, address, first)
         count = _readv(self.tid, _local, 1, _remote, 1, 0)
         data = _buffer.value  # up to NUL, which may be one of an earlier string behind this one
         if len(data) < count:

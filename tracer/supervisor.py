@@ -51,7 +51,7 @@ _EXEC_ERRORS = frozenset(
     (errno.ENOMEM, errno.E2BIG, errno.EFAULT, errno.EAGAIN, errno.ETXTBSY, errno.EINTR, errno.ENOEXEC, errno.EINVAL, errno.EPERM)
 )
 _NOBODY_WAITS = (errno.ENOENT, errno.EINPROGRESS)  # SECCOMP_IOCTL_NOTIF_ADDFD: the caller was killed, or interrupted
-_ERESTART, _PAUSE = 512, 34
+_PAUSE = 34
 #: Who carried a call out, as the log says it.
 _CARRIED = {Plane.NATIVE: "kernel", Plane.STEER: "steered", Plane.ANSWER: "supervisor", Plane.REFUSE: "refused"}
 _RESERVE = 3  # descriptors kept back
@@ -137,6 +137,10 @@ class Supervisor:
         self._keep_reserve()
         self._asides = None
         self._poll = select.poll()
+        self._watched: dict[int, object] = {}  # descriptors of others, and what is to be called when one is readable
+        for near in sandbox.namespace.near():  # the first to be polled, so that no call is answered by what has changed
+            self._watched[near.fd] = near.changed
+            self._poll.register(near.fd, select.POLLIN)
         self._poll.register(self.signals, select.POLLIN)
 
     # -- the loop -----------------------------------------------------------------------------
@@ -157,7 +161,7 @@ class Supervisor:
     def run(self) -> int:
         """Serve until init ends and everything with it; init's wait status."""
         listener, signals, poll = self.listener.fd, self.signals, self._poll.poll
-        answer = self._answer
+        answer, watched = self._answer, self._watched
         if self.log is not None:
             poll = self.log.waiting(poll)
         while self.tree.tasks:
@@ -169,6 +173,8 @@ class Supervisor:
                         self._poll.unregister(listener)
                 elif fd == signals:
                     self._take_signals()
+                elif fd in watched:
+                    watched[fd]()
                 else:
                     self._asides.finish()
             if self.status is not None:
@@ -234,12 +240,12 @@ class Supervisor:
         sandbox.caller = task
         process = task.process
         log = self.log
-        injected = None
-        if log is not None and log.begin(task, number, arguments, "supervisor"):
+        result = None
+        again = task.aside is not None and task.aside.matches(number, arguments)
+        if log is not None and log.begin(task, number, arguments, "supervisor", again=again):
             value = log.injected(task, number)
-            injected = Return(value) if value is not None else None
-        result = injected
-        if task.aside is not None and task.aside.matches(number, arguments):
+            result = Return(value) if value is not None else None
+        if again:
             result, task.aside = task.aside.result, None
         if result is None or type(result) is Again:
             entry = process.abi.entry(number)
@@ -251,9 +257,11 @@ class Supervisor:
         if kind is InstallFile:
             value = listener.install(notification, tid, result.fd, os.O_CLOEXEC if result.cloexec else 0)
             os.close(result.fd)
+            if -value in _NOBODY_WAITS:
+                return
             if log is not None:
                 log.end(task, value)
-            if value < 0 and -value not in _NOBODY_WAITS:
+            if value < 0:
                 listener.reply(notification, value)
             return
         if kind is Return:
@@ -409,8 +417,8 @@ class Supervisor:
         if number == signal.SIGSEGV and self._gate_fault(task):
             return
         interrupted = task.aside is not None and task.aside.interrupted()
-        if interrupted and self.log is not None:
-            self.log.end(task, -_ERESTART)
+        if self.log is not None:
+            self.log.interrupted(task)
         registers = ptrace.getregs(task.tid)
         if not interrupted and registers[RAX] == _ERESTARTSYS and self._is_answered(task, registers[ORIG_RAX]):
             registers[RAX] = _ERESTARTNOINTR

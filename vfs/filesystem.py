@@ -15,6 +15,7 @@ import struct
 from collections.abc import Sequence
 
 from vfs.kernel import error
+from vfs.near import Near
 
 # struct statfs: f_type of the made-up file systems (linux/magic.h).
 PROC_SUPER_MAGIC = 0x9FA0
@@ -68,6 +69,10 @@ class FileSystem:
     def is_directory(self) -> bool:
         """Whether the root is one: a single file can be mounted too."""
         return True
+
+    def remember(self) -> Near | None:
+        """Remember directories from now on: the caller promises to have changes told before each call (`Near.changed`)."""
+        return None
 
     # -- finding ------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from vfs import kernel
 from vfs.filesystem import DIRENT64, FileSystem, Node
 from vfs.kernel import error, host_path, self_path
+from vfs.near import Near
 from vfs.owners import FILE as OWNERS_FILE
 from vfs.owners import KEPT, Beside, Kept, kept
 
@@ -143,6 +144,7 @@ class HostFs(FileSystem):
     """The tree under one host directory."""
 
     type = b"hostfs"
+    near: Near | None = None
 
     def __init__(self, directory: bytes | int, source: bytes = b"none") -> None:
         flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -150,10 +152,26 @@ class HostFs(FileSystem):
         self.source = source
         self.beside = Beside(self.root.fd)
 
+    def remember(self) -> Near | None:
+        if self.near is None:
+            try:
+                self.near = Near(self.root.fd)
+            except OSError:
+                return None  # no more inotify instances for this user: it goes without
+        return self.near
+
     def is_directory(self) -> bool:
         return self.root.is_dir
 
     # -- finding ------------------------------------------------------------------------------
+
+    def _way(self, start: HostNode, names: tuple[bytes, ...]) -> tuple[int, bytes]:
+        """A directory's descriptor and what is left of the way from there."""
+        if self.near is not None and len(names) > 1 and start is self.root:
+            way = self.near.way(names)
+            if way is not None:
+                return way
+        return start.fd, b"/".join(names)
 
     def lookup(self, parent: HostNode, name: bytes) -> HostNode:
         return HostNode(kernel.openat2(parent.fd, name, _WALK))
@@ -197,7 +215,11 @@ class HostFs(FileSystem):
         return kept_status(node.fd, node.status)
 
     def stat_at(self, start: HostNode, names: Sequence[bytes], follow: bool) -> bytes | None:
-        data = self._status_beneath(start.fd, b"/".join(names))
+        way = self.near.ways.get(names) if self.near is not None and start is self.root else None
+        if way is not None:  # the short way
+            data = kernel.fstatat(way[0], way[1], kernel.AT_SYMLINK_NOFOLLOW)
+        else:
+            data = self._status_beneath(*self._way(start, names))
         if data is None:
             return None
         mode = data[24] | data[25] << 8
@@ -261,7 +283,7 @@ class HostFs(FileSystem):
     def open_at(self, start: HostNode, names: Sequence[bytes], flags: int) -> int | None:
         if flags & (os.O_PATH | os.O_TMPFILE):
             return None
-        return self._open_beneath(start.fd, b"/".join(names), flags)
+        return self._open_beneath(*self._way(start, names), flags)
 
     @staticmethod
     def _open_beneath(at: int, path: bytes, flags: int) -> int | None:

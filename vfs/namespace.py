@@ -15,6 +15,7 @@ import stat
 
 from vfs.filesystem import FileSystem, Node
 from vfs.kernel import error, host_path
+from vfs.near import Near
 
 PATH_MAX = 4096
 NAME_MAX = 255
@@ -167,6 +168,10 @@ class Namespace:
         for length in range(len(path)):
             self._above.add(path[:length])
         return mount
+
+    def near(self) -> list[Near]:
+        """What file systems remember for a caller who asks these for changes before each call."""
+        return [near for mount in self.mounts.values() if (near := mount.fs.remember()) is not None]
 
     def context(self) -> FsContext:
         """Root, working directory and umask of a process that starts at the root."""

@@ -41,6 +41,9 @@ class TmpFs(HostFs):
     def is_directory(self) -> bool:
         return True
 
+    def remember(self) -> None:
+        return None  # its root appears at first use
+
     @property
     def root(self) -> HostNode:
         if self._root is None:

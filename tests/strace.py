@@ -20,6 +20,7 @@ from difflib import SequenceMatcher
 from itertools import zip_longest
 from pathlib import Path
 
+REPO = Path(__file__).resolve().parent.parent
 _UNFINISHED = " <unfinished ...>"
 _RESUMED = re.compile(r"<\.\.\. \w+ resumed>")
 _RESULT = re.compile(r"(?<=\)) += (?=\S+)")
@@ -28,6 +29,8 @@ _MEASURED = re.compile(
     r"(?<=si_utime=)(?:0|\d+ /\* \d+(?:\.\d+)? s \*/)|(?<=si_stime=)(?:0|\d+ /\* \d+(?:\.\d+)? s \*/)"
     r"|(?<=loads=)\[\d+, \d+, \d+\]|(?<=freeram=)\d+|(?<=sharedram=)\d+|(?<=bufferram=)\d+|(?<=procs=)\d+"
     r"|(?<=f_bfree=)\d+|(?<=f_bavail=)\d+|(?<=f_ffree=)\d+|(?<=tv_usec=)\d+|(?<=tv_nsec=)\d+"
+    r"|(?<=ru_maxrss=)\d+|(?<=ru_minflt=)\d+|(?<=ru_majflt=)\d+|(?<=ru_inblock=)\d+|(?<=ru_oublock=)\d+"
+    r"|(?<=ru_nvcsw=)\d+|(?<=ru_nivcsw=)\d+"
 )
 _ENVIRONMENT = re.compile(r"0x[0-9a-f]+(?= /\* \d+ vars \*/)")
 _WHENEVER = re.compile(r"--- SIG|rt_sigreturn\(|wait4\(-1")  # comes when the scheduler has it so
@@ -51,16 +54,18 @@ class Reason:
 
 #: Names of flags that strace 6.1 does not know.
 _NEWER_FLAGS = (
-    "FALLOC_FL_WRITE_ZEROES|MFD_NOEXEC_SEAL|MFD_EXEC|RWF_NOAPPEND|STATX_MNT_ID_UNIQUE|IORING_ENTER_ABS_TIMER|MOVE_MOUNT_BENEATH|"
-    "MOUNT_ATTR_IDMAP|MOUNT_ATTR_NOSYMFOLLOW|FAN_REPORT_FD_ERROR|FAN_PRE_ACCESS|AT_HANDLE_FID|IORING_OP_PIPE"
+    "FALLOC_FL_WRITE_ZEROES|MFD_NOEXEC_SEAL|MFD_EXEC|RWF_NOAPPEND|STATX_MNT_ID_UNIQUE|MOVE_MOUNT_BENEATH|MOUNT_ATTR_NOSYMFOLLOW|"
+    "FAN_REPORT_FD_ERROR|FAN_PRE_ACCESS|AT_HANDLE_FID|IORING_ENTER_ABS_TIMER|IORING_FEAT_REG_REG_RING|IORING_OP_PIPE"
 )
 
 REASONS = (
     Reason(r"^syscall_0x1[c-f][0-9a-f]\(", r"^[a-z]\w+\(", "the call is newer than strace 6.1"),
-    Reason("", rf"\b({_NEWER_FLAGS})\b", "the flag is newer than strace 6.1"),
+    Reason(r"0x[0-9a-f]+|\?\?\?", rf"\b({_NEWER_FLAGS})\b", "the flag is newer than strace 6.1"),
+    Reason(r'_NAME, "[^"\\]{15}"\.\.\.\)', r'_NAME, "[^"\\]{15}"\)', "a name of fifteen bytes is whole"),
+    Reason(r"^socket\(AF_IRDA.*CAN_RAW", r"^socket\(AF_IRDA", "the protocol of another family"),
     Reason(r"^(futex\(.*)?$", r"^(futex\(.*)?$", "who meets whom at a lock is for the scheduler to say"),
     Reason(r"^exit(_group)?\(.* = -1", r"^exit(_group)?\(.* = \?$", "a line that says the end is not waited with"),
-    Reason(r"^$", r"^\) = -1", "the rest of such a line, where the end did not come"),
+    Reason(r"^$", r"^\) = -1", "a line that says the end is not waited with"),
 )
 
 
@@ -216,7 +221,7 @@ def _compare_task(first: list[str], again: list[str], ours: list[str]) -> Compar
 
 
 def _moved(pairs: list[tuple[str, str]]) -> int:
-    """How many of these differences are signals, and what follows from them, that came at another moment."""
+    """How many of these differences are signals that came at another moment: that is for the scheduler to say."""
     here, there = (
         Counter(_NUMBER.sub("0", pair[side]) for pair in pairs if not pair[1 - side] and _WHENEVER.match(pair[side]))
         for side in (0, 1)

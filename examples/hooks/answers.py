@@ -5,6 +5,8 @@ int80 run --hook answers.py -- sh -c 'uname -r; echo $$'
 
 import sys
 
+from abi.hooks import on
+
 _FIELD = 65  # bytes of each of the six fields of struct utsname
 
 

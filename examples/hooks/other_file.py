@@ -1,5 +1,7 @@
 """Change: whoever opens /etc/hostname gets /etc/os-release.  int80 run --hook other_file.py -- cat /etc/hostname"""
 
+from abi.hooks import Change, on
+
 
 @on("open", "openat")
 def another(call):

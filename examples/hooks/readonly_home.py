@@ -2,6 +2,8 @@
 
 import os
 
+from abi.hooks import fail, on
+
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 

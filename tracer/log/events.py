@@ -7,7 +7,6 @@ made, `ended(call)` when it has returned, `happened(event)` for everything else,
 from __future__ import annotations
 
 
-
 class Call:
     """One system call of task `tid`.
 

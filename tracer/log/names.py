@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from importlib import import_module
 
-
 _NEWER = {
     463: "setxattrat", 464: "getxattrat", 465: "listxattrat", 466: "removexattrat", 467: "open_tree_attr",
     468: "file_getattr", 469: "file_setattr",

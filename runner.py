@@ -49,7 +49,8 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in _COMMANDS:
         command = {
-            "run": _run, "trace": _trace, "try": _try, "diff": _diff, "apply": _apply, "discard": _discard, "retarget": _retarget, "check": _check,
+            "run": _run, "trace": _trace,
+            "try": _try, "diff": _diff, "apply": _apply, "discard": _discard, "retarget": _retarget, "check": _check,
         }[arguments[0]]  # fmt: skip
         sys.exit(command(arguments[1:]))
     if arguments and arguments[0] in ("--version", "-V"):

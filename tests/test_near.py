@@ -146,7 +146,8 @@ def test_a_guest_that_moves_a_directory_finds_it_under_its_new_name_only(run):
 def test_the_host_moves_a_directory_out_of_a_guests_root_and_the_guest_loses_it(int80, root):
     (root / "d/e").mkdir(parents=True)
     (root / "d/e/f").write_text("")
-    script = "i=0; while [ $i -lt 50 ]; do [ -f /d/e/f ] || echo lost; i=$((i+1)); done; echo ready; read go; [ -f /d/e/f ] || echo gone"
+    script = "i=0; while [ $i -lt 50 ]; do [ -f /d/e/f ] || echo lost; i=$((i+1)); done; echo ready; "
+    script += "read go; [ -f /d/e/f ] || echo gone"
     with subprocess.Popen(
         [*int80, "run", "--rootfs", str(root), "--", "sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as guest:

@@ -158,10 +158,8 @@ def build(
     code = Assembler()
     runs: list[tuple[int, object]] = []  # (first number, verdict), up to the next one
     for number, entry in enumerate(abi.table):
-        if entry is not None:
-            verdict = _verdict(entry, planes, watch)
-        else:
-            verdict = RET_TRACE | TRACE_STEER if number in watch else absent
+        missing = RET_TRACE | TRACE_STEER if number in watch else absent
+        verdict = missing if entry is None else _verdict(entry, planes, watch)
         if not runs or runs[-1][1] != verdict:
             runs.append((number, verdict))
     runs.append((len(abi.table), absent))

@@ -264,10 +264,11 @@ class Supervisor:
             if value < 0:
                 listener.reply(notification, value)
             return
+        value = -_ENOSYS
         if kind is Return:
             value = result.value
-        else:
-            value = -process.abi.error_number(result.error.kind) if kind is Fail else -_ENOSYS
+        elif kind is Fail:
+            value = -process.abi.error_number(result.error.kind)
         if log is not None:
             log.end(task, value)
         listener.reply(notification, value)

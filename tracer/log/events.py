@@ -19,8 +19,8 @@ class Call:
     """
 
     __slots__ = (
-        "abi", "args", "detached", "duration", "error", "injected", "joins", "name", "number", "partial", "pid", "plane", "result",
-        "split", "tid", "time", "unfinished", "value",
+        "abi", "args", "detached", "duration", "error", "injected", "joins", "name", "number", "partial", "pid", "plane",
+        "result", "split", "tid", "time", "unfinished", "value",
     )  # fmt: skip
 
     def __init__(

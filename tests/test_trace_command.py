@@ -198,6 +198,27 @@ def test_signals_are_chosen(trace):
     assert "SIGUSR1" not in lines
 
 
+_DATA = """
+import os, socket
+a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+os.writev(a.fileno(), [b"hello \\0\\xff world, a bit longer", b"b"])
+os.readv(b.fileno(), [bytearray(8), bytearray(100)])
+a.send(b"0123456789abcdef"); b.recv(99)
+a.sendmsg([b"one", b"two"]); b.recvmsg_into([bytearray(2), bytearray(9)])
+a.send(b"unseen" * 9)
+"""
+
+
+def test_data_that_are_read_and_written_are_dumped_as_strace_dumps_them(trace, tmp_path):
+    words = ("-e", "trace=!mmap", "-e", "read=4", "-e", "write=!0,1,2", sys.executable, "-S", "-c", _DATA)
+    trace("-ff", "-o", str(tmp_path / "ours"), *words)
+    subprocess.run(["strace", "-ff", "-o", str(tmp_path / "theirs"), *words], check=True)
+    ours, theirs = (next(tmp_path.glob(f"{name}.*")).read_text() for name in ("ours", "theirs"))
+    dumps = re.findall(r"^ [|*].*", theirs, re.MULTILINE)
+    assert len(dumps) > 12
+    assert re.findall(r"^ [|*].*", ours, re.MULTILINE) == dumps
+
+
 # -- where it goes ----------------------------------------------------------------------------------
 
 

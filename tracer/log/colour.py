@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from itertools import zip_longest
 
 from abi.decoding.classes import class_of
+from abi.decoding.values import View
 from tracer.log.events import Call, Ended, Executed
 from tracer.log.looks import STYLES
 from tracer.log.text import COLUMN, FINAL, Text, Times
@@ -75,9 +76,10 @@ class Colour(Text):
 
     def __init__(
         self, fd: int, times: Times, who: str = "always", live: bool = False, column: int | None = None,
-        unsaid: Container[str] = (), width: int | None = None, system: str | None = None,
+        unsaid: Container[str] = (), dump: Callable[[str, View], str] | None = None, width: int | None = None,
+        system: str | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(fd, times, who, live, COLUMN if column is None else column, unsaid)
+        super().__init__(fd, times, who, live, COLUMN if column is None else column, unsaid, dump)
         self._of = Styles(system or system_of(fd)).of
         self._fits = column is None
         self._fixed = width
@@ -121,7 +123,7 @@ class Colour(Text):
         self._words([*_tokens(rest), *self._closing(call)])
         if not call.detached:
             self._result(call)
-        self._end()
+        self._end(self._dumped(call))
 
     @staticmethod
     def _closing(call: Call) -> list[tuple[str, str]]:
@@ -262,8 +264,8 @@ class Colour(Text):
             self._write(self._painted(style, text))
             self._at += len(text)
 
-    def _end(self) -> None:
-        self._write("\n")
+    def _end(self, below: str = "") -> None:
+        self._write("\n" + below)
         if self.live:
             self.flush()
 

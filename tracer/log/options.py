@@ -144,6 +144,13 @@ class _Settings:
         except choice.ChoiceError as problem:
             raise OptionError(str(problem)) from None
         self.choice = choice.Choice(calls, outcomes, choice.paths(options.only_paths), signals, read, written)
+        self.dump = None
+        if read != () or written != ():
+            from functools import partial
+
+            from tracer.log.dump import dump
+
+            self.dump = partial(dump, self.choice)
         self.style = Style(_number(options.strings, "-s"), paths, whole)
         self.column = _number(options.column, "-a") if options.column is not None else None
         self.times = Times((None, "t", "tt", "ttt")[min(options.clock, 3)], options.spent, options.relative)
@@ -186,7 +193,7 @@ def _sinks(options: argparse.Namespace, settings: _Settings) -> list:
     if options.follow > 1 and options.output is not None:
         from tracer.log.separate import Separate
 
-        sinks.append(Separate(options.output, lambda fd: _text(fd, options, settings, "never")))
+        sinks.append(Separate(options.output, lambda fd: _text(fd, options, settings, "never"), bool(settings.dump)))
     elif lines or options.summary_only or options.tree or options.json:
         reader = None
         if options.output is None:
@@ -239,8 +246,9 @@ def _text(fd: int, options: argparse.Namespace, settings: _Settings, who: str, p
     if pretty:
         from tracer.log.colour import Colour
 
-        return Colour(fd, settings.times, who, live, settings.column, settings.unsaid)
-    return Text(fd, settings.times, who, live, COLUMN if settings.column is None else settings.column, settings.unsaid)
+        return Colour(fd, settings.times, who, live, settings.column, settings.unsaid, settings.dump)
+    column = COLUMN if settings.column is None else settings.column
+    return Text(fd, settings.times, who, live, column, settings.unsaid, settings.dump)
 
 
 class _Reader(Sink):

@@ -9,9 +9,13 @@ from tracer.log.events import Born, Call, Ended, Sink
 
 
 class Separate(Sink):
-    """Lines to files beside each other; `text(fd)` makes the sink that writes one of them.  ``OSError``."""
+    """Lines to files beside each other; `text(fd)` makes the sink that writes one of them.  ``OSError``.
 
-    def __init__(self, path: str, text: Callable[[int], Sink]) -> None:
+    `raw`: these see calls as the registers have them.
+    """
+
+    def __init__(self, path: str, text: Callable[[int], Sink], raw: bool = False) -> None:
+        self.raw = raw
         self._path = path
         self._text = text
         self._files: dict[int, Sink] = {}
@@ -22,6 +26,12 @@ class Separate(Sink):
             fd = os.open(f"{self._path}.{tid}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
             sink = self._files[tid] = self._text(fd)
         return sink
+
+    def entered(self, subject, call: Call, view) -> None:
+        self._of(call.tid).entered(subject, call, view)
+
+    def returned(self, subject, call: Call, view) -> None:
+        self._of(call.tid).returned(subject, call, view)
 
     def begun(self, call: Call) -> None:
         self._of(call.tid).begun(call)

@@ -10,8 +10,9 @@ import os
 import select
 import sys
 import time
-from collections.abc import Container
+from collections.abc import Callable, Container
 
+from abi.decoding.values import View
 from tracer.log.events import Born, Call, Detached, Ended, Executed, Signal, Sink, Stopped
 
 COLUMN = 40  # where ``= `` stands (strace -a)
@@ -52,11 +53,12 @@ class Text(Sink):
 
     `who`: ``always`` puts the task's number before each line, ``many`` once there is more than one task, ``never`` not
     at all.  `live` shows a call before it has returned, as a person at a terminal wants it.  `unsaid`: of strace's
-    ``-e quiet=``, what is left out.
+    ``-e quiet=``, what is left out.  `dump(name, view)` gives the lines that are to stand below a call.
     """
 
     def __init__(
-        self, fd: int, times: Times, who: str = "always", live: bool = False, column: int = COLUMN, unsaid: Container[str] = ()
+        self, fd: int, times: Times, who: str = "always", live: bool = False, column: int = COLUMN, unsaid: Container[str] = (),
+        dump: Callable[[str, View], str] | None = None,
     ) -> None:  # fmt: skip
         self.fd = fd
         self.times = times
@@ -64,6 +66,9 @@ class Text(Sink):
         self.live = live
         self.column = column
         self.unsaid = unsaid
+        self.raw = dump is not None  # the recorder shows its views
+        self._dump = dump
+        self._below: tuple[Call | None, str] = (None, "")
         self._tasks = 0
         self._line: Call | None = None  # the call whose line stands unfinished, not yet in the buffer
         self._begun = ""
@@ -112,9 +117,18 @@ class Text(Sink):
         else:
             text += " <unfinished ...>)" if call.unfinished and call.partial else ")"
             text = text.ljust(self.column - 1) + f" = {call.result}{self.marks(call)}\n"
-        self._write(text[shown:])
+        self._write(text[shown:] + self._dumped(call))
         if self.live:
             self.flush()
+
+    def entered(self, subject, call: Call, view: View) -> None:
+        """Nothing is to be seen yet."""
+
+    def returned(self, subject, call: Call, view: View) -> None:
+        self._below = call, self._dump(call.name, view)
+
+    def _dumped(self, call: Call) -> str:
+        return self._below[1] if self._below[0] is call else ""
 
     @staticmethod
     def _rest(call: Call, follows: bool) -> str:

@@ -256,6 +256,7 @@ def log_of(tracer: list[str], command: list[str], place: Path, env: dict[str, st
     here, log = place / "here", place / "log"
     shutil.rmtree(here, ignore_errors=True)
     here.mkdir()
+    log.unlink(missing_ok=True)
     null = subprocess.DEVNULL
     words = ["setarch", "-R", *tracer, "-o", str(log), *command]
     with subprocess.Popen(words, cwd=here, env=env, stdin=null, stdout=null, stderr=null, start_new_session=True) as run:

@@ -412,6 +412,7 @@ def _trace(arguments: list[str]) -> int:
     )
     from tracer.log.command import trace
 
+    _open_standard_streams()
     return trace(parser, arguments)
 
 

@@ -16,7 +16,6 @@ from abi.decoding.values import (
     Printer,
     Signature,
     View,
-    at_end,
     decimal,
     described,
     descriptor,
@@ -50,22 +49,23 @@ class Chosen(Signature):
     __slots__ = ("choose", "fixed")
 
     def __init__(self, *fixed: Printer, choose: Choice, result=plain) -> None:
-        super().__init__((*fixed, at_end(hexadecimal)), result)
+        super().__init__((*fixed, *(hexadecimal,) * (6 - len(fixed))), result)
         self.fixed = fixed
         self.choose = choose
 
     def _printed(self, view: View, is_late: bool) -> list[str]:
+        printers = (*self.fixed, *self.choose(view))
+        self.first_late = next((index for index, printer in enumerate(printers) if waits(printer)), len(self.arguments))
         words = []
-        waiting = False
-        for index, printer in enumerate((*self.fixed, *self.choose(view))):
-            waiting = waiting or waits(printer)
-            if waiting is is_late:
+        for index, printer in enumerate(printers):
+            if (index >= self.first_late) is is_late:
                 word = printer(view, view.args[index])
                 if word is not None:
                     words.append(word)
         return words
 
     def early(self, view: View) -> list[str]:
+        """As a signature's own; `first_late` is then that of this call."""
         return self._printed(view, False)
 
     def late(self, view: View) -> list[str]:
@@ -248,10 +248,6 @@ def _option_result(view: View, value: int):
 # -- arch_prctl -------------------------------------------------------------------------------------------------
 
 
-def _address_out(view: View, data: bytes) -> str:
-    return f"[{hexadecimal(view, int.from_bytes(data, 'little'))}]"
-
-
 def _components(view: View, data: bytes) -> str:
     bits = int.from_bytes(data, "little")
     return f"[{number(bits)} /* {flags_of(names.COMPONENT_SETS, bits, 'XFEATURE_MASK_???')} */]" if bits else "[0]"
@@ -262,7 +258,7 @@ def _component(view: View, value: int) -> str:
 
 
 _ARCH: dict[int, tuple[Printer, ...]] = {
-    0x1003: (from_kernel(8, _address_out),), 0x1004: (from_kernel(8, _address_out),), 0x1011: (),
+    0x1003: (from_kernel(8, _pointer_got),), 0x1004: (from_kernel(8, _pointer_got),), 0x1011: (),
     0x1021: (from_kernel(8, _components),), 0x1022: (from_kernel(8, _components),), 0x1023: (_component,),
     0x1024: (from_kernel(8, _components),), 0x1025: (_component,),
 }  # fmt: skip

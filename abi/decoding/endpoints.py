@@ -7,6 +7,7 @@ are each other's peers; both are of the supervisor's own namespace, so a socket 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import struct
 
@@ -14,7 +15,8 @@ from abi.decoding.constants.network import NETLINK_PROTOCOLS
 from abi.decoding.values import quoted
 
 _INET = (("tcp", "TCP"), ("udp", "UDP"), ("udplite", "UDPLITE"), ("raw", "RAW"), ("icmp", "PING"))
-_UNIX_KINDS = {1: "STREAM", 2: "DGRAM", 5: "SEQPACKET"}
+_WITHOUT_PORTS = ("RAW", "PING")
+_STREAM = 1
 _netlink_known: dict[int, int | None] = {}  # inode numbers of sockets are not used again
 
 
@@ -40,6 +42,8 @@ def _inet(inode: str) -> str | None:
         for suffix, version in (("", ""), ("6", "v6")):
             for words in _lines(name + suffix):
                 if len(words) > 9 and words[9] == inode:
+                    if label in _WITHOUT_PORTS:
+                        return f"{label}{version}:[{inode}]"
                     (here, port), (there, other) = _side(words[1]), _side(words[2])
                     peer = f"->{there}:{other}" if other or there not in ("0.0.0.0", "[::]") else ""
                     return f"{label}{version}:[{here}:{port}{peer}]"
@@ -68,7 +72,7 @@ def _unix_peer(inode: int) -> int | None:
         while at + 8 <= len(answer):
             length, kind = struct.unpack_from("=HH", answer, at)
             if kind == 2:  # UNIX_DIAG_PEER
-                return struct.unpack_from("=I", answer, at + 4)[0]
+                return struct.unpack_from("=I", answer, at + 4)[0] or None  # 0: not accepted yet
             at += max(length + 3 & ~3, 4)
     return None
 
@@ -76,20 +80,28 @@ def _unix_peer(inode: int) -> int | None:
 def _unix(inode: str) -> str | None:
     for words in _lines("unix"):
         if len(words) > 6 and words[6] == inode:
-            kind = _UNIX_KINDS.get(int(words[4], 16))
+            kind = "UNIX-STREAM" if int(words[4], 16) == _STREAM else "UNIX"
             peer = _unix_peer(int(inode))
             text = inode + (f"->{peer}" if peer is not None else "")
             if len(words) > 7:
                 path = words[7].encode(errors="surrogateescape")
                 text += f",@{quoted(path[1:])}" if path[:1] == b"@" else f",{quoted(path)}"
-            return f"UNIX{f'-{kind}' if kind else ''}:[{text}]"
+            return f"{kind}:[{text}]"
     return None
 
 
-def endpoint(inode: int) -> str | None:
-    """What a socket's inode number stands for, ``TCP:[127.0.0.1:80->127.0.0.1:4321]``; None where nothing lists it."""
+def endpoint(inode: int, link: str | bytes | None = None) -> str | None:
+    """What a socket's inode number stands for, ``TCP:[127.0.0.1:80->127.0.0.1:4321]``; None where nothing lists it.
+
+    Of one that is neither bound nor connected the kernel tells the protocol only, ``TCP:[1234]``, and that through a
+    `link` to it (/proc/PID/fd/N).
+    """
     number = str(inode)
-    return _unix(number) or _inet(number) or _netlink(number)
+    found = _unix(number) or _inet(number) or _netlink(number)
+    if found is None and link is not None:
+        with contextlib.suppress(OSError):
+            return f"{os.getxattr(link, 'system.sockprotoname').rstrip(bytes(1)).decode()}:[{number}]"
+    return found
 
 
 def netlink_protocol(inode: int, is_likely: bool) -> int | None:

@@ -13,6 +13,7 @@ from abi.decoding.values import View, array, described, fields, flags_of, identi
 MESSAGE = 56  # sizeof(struct msghdr)
 MANY_MESSAGE = 64  # sizeof(struct mmsghdr)
 _IOVEC = 16
+_VECTORS_MOST = 1024  # UIO_MAXIOV: a call with more of them fails
 _HEADER = 16  # sizeof(struct cmsghdr)
 
 _SOCKET_CONTROLS = {1: "SCM_RIGHTS", 2: "SCM_CREDENTIALS", 3: "SCM_SECURITY", 29: "SO_TIMESTAMP_OLD",
@@ -152,7 +153,7 @@ def _vectors(view: View, fd: int, address: int, count: int, most: int | None) ->
             left -= size
         return fields(("iov_base", payload(view, fd, base, size)), ("iov_len", length))
 
-    return array(view, address, min(count, 1 << 20), _IOVEC, show)
+    return array(view, address, min(count, _VECTORS_MOST), _IOVEC, show)
 
 
 def message(view: View, data: bytes, fd: int, most: int | None = None, name_length: int | None = None) -> str:

@@ -21,7 +21,7 @@ _ATTRIBUTE_FLAGS = ((0x8000, "NLA_F_NESTED"), (0x4000, "NLA_F_NET_BYTEORDER"))
 _MOST = 1 << 16  # bytes of a datagram that are looked at
 _DEPTH = 4  # errors carry messages that carry errors
 _INET, _INET6 = 2, 10
-_ROUTE, _DIAG, _UEVENT, _GENERIC = 0, 4, 15, 16
+_ROUTE, _DIAG, _XFRM, _AUDIT, _UEVENT, _GENERIC = 0, 4, 6, 9, 15, 16
 _ERROR, _DONE = 2, 3
 
 Show = Callable[[bytes, int], "str | None"]  # an attribute's bytes and the family that its message is of
@@ -42,8 +42,7 @@ def _s32(data: bytes, kind: int) -> str | None:
 
 
 def _text(data: bytes, kind: int) -> str:
-    text, end, _ = data.partition(b"\0")
-    return quoted(text) + ("" if end else "...")
+    return quoted(data.partition(b"\0")[0]) if data.endswith(b"\0") else quoted(data) + "..."
 
 
 def _hardware(data: bytes, kind: int) -> str:
@@ -73,6 +72,16 @@ def _names(table: dict[int, str], unknown: str, size: int = 4) -> Show:
     return show
 
 
+def _tunnel(data: bytes, kind: int) -> str | None:
+    return f"htobe64({int.from_bytes(data[:8], 'big')})" if len(data) >= 8 else None
+
+
+def _table(data: bytes, kind: int) -> str | None:
+    """A routing table, which may have any number."""
+    value = int.from_bytes(data[:4], "little")
+    return names.TABLES.get(value, number(value)) if len(data) >= 4 else None
+
+
 def _flags(table: dict[int, str], unknown: str, size: int = 4) -> Show:
     def show(data: bytes, kind: int) -> str | None:
         return flags_of(table, int.from_bytes(data[:size], "little"), unknown) if len(data) >= size else None
@@ -98,10 +107,12 @@ _COUNTERS = ("rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_errors", "t
              "tx_window_errors", "rx_compressed", "tx_compressed", "rx_nohandler", "rx_otherhost_dropped")  # fmt: skip
 
 
-def _counters(size: int) -> Show:
-    """The counters of a link: later kernels have more of them, so as many as came."""
+def _counters(size: int, least: int) -> Show:
+    """The counters of a link: later kernels have more of them, so as many as came, but the `least` there ever were."""
 
-    def show(data: bytes, kind: int) -> str:
+    def show(data: bytes, kind: int) -> str | None:
+        if len(data) < size * least:
+            return None
         count = min(len(data) // size, len(_COUNTERS))
         values = (int.from_bytes(data[at * size : (at + 1) * size], "little") for at in range(count))
         return fields(*zip(_COUNTERS, values, strict=False))
@@ -110,6 +121,7 @@ def _counters(size: int) -> Show:
 
 
 def _link_info(data: bytes, kind: int, limit: int) -> str:
+    """What kind of device a link is."""
     return _attributes(data, kind, limit, names.LINK_INFO_ATTRIBUTES, "IFLA_INFO_???", {1: _text, 4: _text})
 
 
@@ -127,13 +139,20 @@ def _socket_options(data: bytes, kind: int) -> str | None:
     return fields(*((word, 1) for at, word in enumerate(words) if bits >> at & 1))
 
 
+def _file_of_socket(data: bytes, kind: int) -> str | None:
+    if len(data) < 8:
+        return None
+    inode, device = unpack_from("<II", data)
+    return fields(("udiag_vfs_dev", f"makedev({number(device >> 20)}, {number(device & 0xFFFFF)})"), ("udiag_vfs_ino", inode))
+
+
 Nested = Callable[[bytes, int, int], str]
 _NESTED: set[Show | Nested] = {_link_info, _metrics}
 
 _LINK: dict[int, Show | Nested] = {
-    1: _hardware, 2: _hardware, 3: _text, 4: _u32, 5: _interface, 6: _text, 7: _counters(4), 8: _u32, 9: _u32, 10: _interface,
+    1: _hardware, 2: _hardware, 3: _text, 4: _u32, 5: _interface, 6: _text, 7: _counters(4, 23), 10: _interface,
     13: _u32, 14: _structure("<QQQHBB4x", "mem_start", "mem_end", "base_addr", "irq", "dma", "port"), 15: _u32, 16: _u8, 17: _u8,
-    18: _link_info, 19: _u32, 20: _text, 21: _u32, 23: _counters(8), 27: _u32, 28: _u32,
+    18: _link_info, 19: _u32, 20: _text, 21: _u32, 23: _counters(8, 23), 27: _u32, 28: _u32,
     29: _flags(names.LINK_FILTERS, "RTEXT_FILTER_???"), 30: _u32, 31: _u32, 32: _u32, 33: _u8, 35: _u32, 37: _s32, 38: _text,
     39: _u8, 40: _u32, 41: _u32, 44: _u32, 45: _s32, 46: _s32, 47: _u32, 48: _u32, 49: _interface, 50: _u32, 51: _u32, 53: _text,
     54: _hardware, 56: _text, 57: _text, 58: _u32, 59: _u32, 60: _u32, 61: _u32,
@@ -147,10 +166,16 @@ _ROUTES: dict[int, Show | Nested] = {
     1: _address, 2: _address, 3: _interface, 4: _interface, 5: _address, 6: _u32, 7: _address, 8: _metrics, 11: _u32,
     12: _structure("<IIiIIIII", "rta_clntref", "rta_lastuse", "rta_expires", "rta_error", "rta_used", "rta_id", "rta_ts",
                    "rta_tsage"),
-    15: _names(names.TABLES, "RT_TABLE_???"), 16: _u32, 17: _structure("<QQQ", "mfcs_packets", "mfcs_bytes", "mfcs_wrong_if"),
+    15: _table, 16: _u32, 17: _structure("<QQQ", "mfcs_packets", "mfcs_bytes", "mfcs_wrong_if"),
     19: _address, 20: _u8, 23: _structure("<Q", "rta_expires"), 25: _u32, 26: _u8,
     27: _names(network.IP_PROTOCOLS, "IPPROTO_???", 1), 28: lambda data, kind: port(data, 0), 29: lambda data,
     kind: port(data, 0), 30: _u32,
+}  # fmt: skip
+_CONFIGURATION: dict[int, Show | Nested] = {1: _interface} | dict.fromkeys(range(2, 10), _s32)
+_TRAFFIC: dict[int, Show | Nested] = {
+    1: _text, 3: _structure("<QIIIIIII4x", "bytes", "packets", "drops", "overlimits", "bps", "pps", "qlen", "backlog"),
+    11: _text, 12: _u8,
+    13: _u32, 14: _u32,
 }  # fmt: skip
 _NEIGHBOURS: dict[int, Show | Nested] = {
     1: _address, 2: _hardware, 3: _structure("<IIII", "ndm_confirmed", "ndm_used", "ndm_updated", "ndm_refcnt"), 4: _u32,
@@ -158,8 +183,8 @@ _NEIGHBOURS: dict[int, Show | Nested] = {
     6: lambda data, kind: port(data, 0), 7: _u32, 8: _interface, 9: _interface, 10: _u32, 11: _u32, 13: _u32,
 }  # fmt: skip
 _RULES: dict[int, Show | Nested] = {
-    1: _address, 2: _address, 3: _text, 4: _u32, 6: _u32, 10: _u32, 11: _u32, 13: _u32, 14: _u32,
-    15: _names(names.TABLES, "RT_TABLE_???"), 16: _u32, 17: _text, 19: _u8, 20: _structure("<II", "start", "end"),
+    1: _address, 2: _address, 3: _text, 4: _u32, 6: _u32, 10: _u32, 11: _u32, 12: _tunnel, 13: _u32, 14: _u32,
+    15: _table, 16: _u32, 17: _text, 19: _u8, 20: _structure("<II", "start", "end"),
     21: _names(names.ROUTE_PROTOCOLS, "RTPROT_???", 1),
     22: _names(network.IP_PROTOCOLS, "IPPROTO_???", 1), 23: _structure("<HH", "start", "end"),
     24: _structure("<HH", "start", "end"),
@@ -170,9 +195,13 @@ _INET_DIAG: dict[int, Show | Nested] = {
 }  # fmt: skip
 _UNIX_DIAG: dict[int, Show | Nested] = {
     0: lambda data, kind: f"@{quoted(data[1:])}" if data[:1] == b"\0" else quoted(data.rstrip(b"\0")),
-    1: _structure("<II", "udiag_vfs_ino", "udiag_vfs_dev"), 2: _u32, 4: _structure("<II", "udiag_rqueue", "udiag_wqueue"),
+    1: _file_of_socket, 2: _u32, 4: _structure("<II", "udiag_rqueue", "udiag_wqueue"),
     6: _u8, 7: _u32,
 }  # fmt: skip
+
+
+def _some(data: bytes, limit: int) -> str:
+    return hexed(data[:limit]) + ("..." if len(data) > limit else "")
 
 
 def _attributes(data: bytes, kind: int, limit: int, table: dict[int, str], unknown: str, shows: dict[int, Show | Nested]) -> str:
@@ -196,11 +225,14 @@ def _attributes(data: bytes, kind: int, limit: int, table: dict[int, str], unkno
             show = shows.get(which)
             text = None
             if show is not None:
-                text = show(body, kind, limit) if show in _NESTED else show(body, kind)
-            words.append(f"[{head}, {hexed(body) if text is None else text}]")
+                text = (show(body, kind, limit) if len(body) >= _ATTRIBUTE else None) if show in _NESTED else show(body, kind)
+            words.append(f"[{head}, {_some(body, limit) if text is None else text}]")
         if length < _ATTRIBUTE:
             break
         data = data[length + 3 & ~3 :]
+    else:
+        if data:
+            words.append(_some(data, limit))
     if len(words) == 1:
         return words[0]
     return "[" + ", ".join(words) + "]"
@@ -211,7 +243,7 @@ def _attributes(data: bytes, kind: int, limit: int, table: dict[int, str], unkno
 
 def _with(head: str, data: bytes, size: int, kind: int, limit: int, table: dict[int, str], unknown: str, shows) -> str:
     rest = data[size + 3 & ~3 :]
-    if len(rest) < _ATTRIBUTE:
+    if not rest:
         return head
     return f"{head}, {_attributes(rest, kind, limit, table, unknown, shows)}"
 
@@ -222,7 +254,7 @@ def _link(data: bytes, limit: int) -> str | None:
     kind, hardware, index, bits, change = unpack_from("<BxHiII", data)
     head = fields(("ifi_family", family(kind)), ("ifi_type", hardware_type(hardware)), ("ifi_index", interface(index)),
                   ("ifi_flags", flags_of(names.INTERFACE_FLAGS, bits, "IFF_???")),
-                  ("ifi_change", flags_of(names.INTERFACE_FLAGS, change, "IFF_???")))  # fmt: skip
+                  ("ifi_change", number(change)))  # fmt: skip
     return _with(head, data, 16, kind, limit, names.LINK_ATTRIBUTES, "IFLA_???", _LINK)
 
 
@@ -232,7 +264,7 @@ def _interface_address(data: bytes, limit: int) -> str | None:
     kind, prefix, bits, scope, index = unpack_from("<BBBBI", data)
     head = fields(("ifa_family", family(kind)), ("ifa_prefixlen", prefix),
                   ("ifa_flags", flags_of(names.ADDRESS_FLAGS, bits, "IFA_F_???")),
-                  ("ifa_scope", name_of(names.SCOPES, scope, "RT_SCOPE_???")), ("ifa_index", interface(index)))  # fmt: skip
+                  ("ifa_scope", names.SCOPES.get(scope, number(scope))), ("ifa_index", interface(index)))  # fmt: skip
     return _with(head, data, 8, kind, limit, names.ADDRESS_ATTRIBUTES, "IFA_???", _ADDRESS)
 
 
@@ -241,17 +273,20 @@ def _route(data: bytes, limit: int) -> str | None:
         return None
     kind, to, source, tos, table, protocol, scope, which, bits = unpack_from("<BBBBBBBBI", data)
     head = fields(("rtm_family", family(kind)), ("rtm_dst_len", to), ("rtm_src_len", source), ("rtm_tos", tos_of(tos)),
-                  ("rtm_table", name_of(names.TABLES, table, "RT_TABLE_???")),
+                  ("rtm_table", names.TABLES.get(table, number(table))),
                   ("rtm_protocol", name_of(names.ROUTE_PROTOCOLS, protocol, "RTPROT_???")),
-                  ("rtm_scope", name_of(names.SCOPES, scope, "RT_SCOPE_???")),
+                  ("rtm_scope", names.SCOPES.get(scope, number(scope))),
                   ("rtm_type", name_of(names.ROUTE_KINDS, which, "RTN_???")),
                   ("rtm_flags", flags_of(names.ROUTE_FLAGS, bits, "RTM_F_???")))  # fmt: skip
     return _with(head, data, 12, kind, limit, names.ROUTE_ATTRIBUTES, "RTA_???", _ROUTES)
 
 
+_SERVICES = {16: "IPTOS_LOWDELAY", 8: "IPTOS_THROUGHPUT", 4: "IPTOS_RELIABILITY", 2: "IPTOS_MINCOST"}
+
+
 def tos_of(value: int) -> str:
-    """A type of service: the four names of ip(7), else the number."""
-    return {16: "IPTOS_LOWDELAY", 8: "IPTOS_THROUGHPUT", 4: "IPTOS_RELIABILITY", 2: "IPTOS_MINCOST"}.get(value, number(value))
+    """A type of service, as in ip(7)."""
+    return flags_of(_SERVICES, value, "IPTOS_TOS_???")
 
 
 def _neighbour(data: bytes, limit: int) -> str | None:
@@ -270,15 +305,32 @@ def _rule(data: bytes, limit: int) -> str | None:
         return None
     kind, to, source, tos, table, action, bits = unpack_from("<BBBBBxxBI", data)
     head = fields(("family", family(kind)), ("dst_len", to), ("src_len", source), ("tos", tos_of(tos)),
-                  ("table", name_of(names.TABLES, table, "RT_TABLE_???")),
+                  ("table", names.TABLES.get(table, number(table))),
                   ("action", name_of(names.RULE_ACTIONS, action, "FR_ACT_???")),
                   ("flags", flags_of(names.RULE_FLAGS, bits, "FIB_RULE_???")))  # fmt: skip
     return _with(head, data, 12, kind, limit, names.RULE_ATTRIBUTES, "FRA_???", _RULES)
 
 
-def _generic_route(data: bytes, limit: int) -> str | None:
-    """A request that names a family only, as those for dumps do."""
-    return fields(("rtgen_family", family(data[0]))) if len(data) < 4 else None
+def _traffic(data: bytes, limit: int) -> str | None:
+    if len(data) < 20:
+        return None
+    kind, index, handle, parent, info = unpack_from("<BxxxiIII", data)
+    head = fields(("tcm_family", family(kind)), ("tcm_ifindex", interface(index)), ("tcm_handle", handle), ("tcm_parent", parent),
+                  ("tcm_info", info))  # fmt: skip
+    return _with(head, data, 20, kind, limit, names.TRAFFIC_ATTRIBUTES, "TCA_???", _TRAFFIC)
+
+
+def _configuration(data: bytes, limit: int) -> str | None:
+    head = fields(("ncm_family", family(data[0])))
+    return _with(head, data, 1, data[0], limit, names.NETCONF_ATTRIBUTES, "NETCONFA_???", _CONFIGURATION)
+
+
+def _other_route(data: bytes, prefix: str | None, limit: int) -> str:
+    """What has a family to begin with, as all have, but is unknown or ends before its structure does."""
+    kind = family(data[0])
+    if prefix is not None:
+        return fields((f"{prefix}family", kind), more=True)
+    return fields(("family", kind), ("data", _some(data[1:], limit))) if len(data) > 1 else fields(("family", kind))
 
 
 def _states(bits: int) -> str:
@@ -316,16 +368,23 @@ def _diag_request(data: bytes, limit: int) -> str | None:
     return None
 
 
+def _short_diag(data: bytes, bits: int, limit: int) -> str:
+    kind = data[0]
+    if len(data) == 1 or kind not in (1, _INET, _INET6):
+        return _other_route(data, None, limit)
+    return _other_route(data, "sdiag_" if bits & 1 else "udiag_" if kind == 1 else "idiag_", limit)
+
+
 def _extensions(bits: int) -> str:
     table = {1 << which - 1: f"1<<({name}-1)" for which, name in names.INET_DIAG_ATTRIBUTES.items() if 0 < which < 9}
     return flags_of(table, bits, "1<<INET_DIAG_???")
 
 
 def _diag_answer(data: bytes, limit: int) -> str | None:
-    if not data:
+    if len(data) < 3:
         return None
     kind = data[0]
-    state = name_of(names.TCP_STATES, data[1] if kind != 1 or len(data) < 3 else data[2], "TCP_???")
+    state = name_of(names.TCP_STATES, data[2 if kind == 1 else 1], "TCP_???")
     if kind in (_INET, _INET6) and len(data) >= 72:
         expires, receive, send, user, inode = unpack_from("<IIIII", data, 52)
         head = fields(("idiag_family", family(kind)), ("idiag_state", state), ("idiag_timer", data[2]),
@@ -341,15 +400,19 @@ def _diag_answer(data: bytes, limit: int) -> str | None:
     return None
 
 
-_ROUTE_BODIES: dict[int, Callable[[bytes, int], str | None]] = {
-    16: _link, 20: _interface_address, 24: _route, 28: _neighbour, 32: _rule,
+#: By the first of a group of types: what its structure's fields begin with, and how it reads.
+_ROUTE_BODIES: dict[int, tuple[str, Callable[[bytes, int], str | None]]] = {
+    16: ("ifi_", _link), 20: ("ifa_", _interface_address), 24: ("rtm_", _route), 28: ("ndm_", _neighbour), 32: ("", _rule),
+    36: ("tcm_", _traffic), 40: ("tcm_", _traffic), 44: ("tcm_", _traffic), 56: ("ifa_", _interface_address),
+    60: ("ifa_", _interface_address), 80: ("ncm_", _configuration), 100: ("tcm_", _traffic),
 }  # fmt: skip
 
 
 # -- messages -----------------------------------------------------------------------------------------
 
 
-_TYPES = {_ROUTE: (names.ROUTE_TYPES, "RTM_???"), _DIAG: (names.DIAG_TYPES, "SOCK_DIAG_???")}
+_TYPES = {_ROUTE: (names.ROUTE_TYPES, "RTM_???"), _DIAG: (names.DIAG_TYPES, "SOCK_DIAG_???"),
+          _XFRM: (names.XFRM_TYPES, "XFRM_MSG_???"), _AUDIT: (names.AUDIT_TYPES, "AUDIT_???")}  # fmt: skip
 
 
 def _type_of(protocol: int, kind: int) -> str:
@@ -368,7 +431,7 @@ def _flags_for(protocol: int, kind: int, bits: int) -> str:
     extra: dict[int, str] = {}
     if kind in (_ERROR, _DONE):
         extra = names.ACK_FLAGS if kind == _ERROR else {}
-    elif protocol == _ROUTE and kind >= 16:
+    elif protocol in (_ROUTE, _XFRM) and kind >= 16:
         extra = (names.NEW_FLAGS, names.DELETE_FLAGS, names.GET_FLAGS, {})[kind & 3]
     elif protocol == _DIAG and kind >= 16:
         extra = names.GET_FLAGS if kind != 21 else {}
@@ -391,13 +454,13 @@ def _error(protocol: int, data: bytes, bits: int, limit: int, depth: int) -> str
     code = ("error", _errno(unpack_from("<i", data)[0]))
     inner = data[4:]
     if len(inner) < _HEADER:
-        return fields(code)
+        return None
     length = _HEADER if bits & 0x100 else int.from_bytes(inner[:4], "little")
     text = fields(code, ("msg", _message(protocol, inner[:length], limit, depth - 1)))
-    rest = inner[length + 3 & ~3 :] if bits & 0x200 else b""
-    if len(rest) < _ATTRIBUTE:
+    rest = inner[length:]
+    if not rest:
         return text
-    table = {1: "NLMSGERR_ATTR_MSG", 2: "NLMSGERR_ATTR_OFFS", 3: "NLMSGERR_ATTR_COOKIE"}
+    table = {0: "NLMSGERR_ATTR_UNUSED", 1: "NLMSGERR_ATTR_MSG", 2: "NLMSGERR_ATTR_OFFS", 3: "NLMSGERR_ATTR_COOKIE"}
     return f"[{text}, {_attributes(rest, 0, limit, table, 'NLMSGERR_ATTR_???', {1: _text, 2: _u32})}]"
 
 
@@ -405,12 +468,14 @@ def _body(protocol: int, kind: int, bits: int, data: bytes, limit: int, depth: i
     if kind == _ERROR:
         return _error(protocol, data, bits, limit, depth) if depth else None
     if kind == _DONE:
-        return _errno(unpack_from("<i", data)[0]) if len(data) >= 4 else None
-    if protocol == _ROUTE:
-        show = _ROUTE_BODIES.get(kind & ~3)
-        return (show(data, limit) if show is not None else None) or _generic_route(data, limit)
-    if protocol == _DIAG and kind == 20:
-        return _diag_request(data, limit) if bits & 1 else _diag_answer(data, limit)
+        return str(unpack_from("<i", data)[0]) if len(data) == 4 else None
+    if protocol == _ROUTE and kind >= 16:
+        prefix, show = _ROUTE_BODIES.get(kind & ~3 if kind in names.ROUTE_TYPES else 0, (None, None))
+        return (show(data, limit) if show is not None else None) or _other_route(data, prefix, limit)
+    if protocol == _DIAG and kind >= 16:
+        if kind != 20:
+            return _other_route(data, "sdiag_" if len(data) > 1 else None, limit)
+        return (_diag_request if bits & 1 else _diag_answer)(data, limit) or _short_diag(data, bits, limit)
     return None
 
 
@@ -423,7 +488,7 @@ def _message(protocol: int, data: bytes, limit: int, depth: int = _DEPTH) -> str
         return head
     text = _body(protocol, kind, bits, body, limit, depth)
     if text is None:
-        text = hexed(body[:limit]) + ("..." if len(body) > limit else "")
+        text = _some(body, limit)
     return f"[{head}, {text}]"
 
 
@@ -439,6 +504,9 @@ def messages(protocol: int, data: bytes, limit: int) -> str:
         if length < _HEADER:
             break
         data = data[length + 3 & ~3 :]
+    else:
+        if data:
+            words.append(_some(data, limit))
     return words[0] if len(words) == 1 else "[" + ", ".join(words) + "]"
 
 
@@ -457,11 +525,12 @@ def protocol_of(view: View, fd: int, is_likely: bool = False) -> int | None:
 
 def payload(view: View, fd: int, address: int, size: int) -> str:
     """What is sent or was received through a socket: netlink messages, or bytes."""
-    if size >= _HEADER and address:
+    if size > 0 and address:
         length = view.integer(address, 4)
         protocol = protocol_of(view, fd, length is not None and _HEADER <= length <= size)
         if protocol is not None and protocol != _UEVENT:
+            limit = view.style.strings if not view.style.verbose else _MOST
             data = view.bytes(address, min(size, _MOST))
             if data is not None:
-                return messages(protocol, data, view.style.strings if not view.style.verbose else _MOST)
+                return messages(protocol, data, limit) if len(data) >= _HEADER else _some(data, view.style.strings)
     return memory(view, address, size)

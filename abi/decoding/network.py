@@ -43,9 +43,9 @@ _message_flags = flags(names.MESSAGE_FLAGS, "MSG_???")
 def _type(view: View, value: int) -> str:
     value &= 0xFFFFFFFF
     kind = names.SOCKET_TYPES.get(value & _TYPE_MASK)
-    rest = value & ~_TYPE_MASK
     if kind is None:
-        kind = "0" if not value & _TYPE_MASK else f"{value & _TYPE_MASK:#x} /* SOCK_??? */"
+        return flags_of(names.SOCKET_FLAGS, value, "SOCK_???")
+    rest = value & ~_TYPE_MASK
     return f"{kind}|{flags_of(names.SOCKET_FLAGS, rest, 'SOCK_???')}" if rest else kind
 
 
@@ -215,7 +215,7 @@ def _messages_result(view: View, value: int):
 
 CALLS: dict[str, Signature] = {
     "socket": call(_family, _type, _protocol, result=new_descriptor),
-    "socketpair": call(_family, _type, _protocol, out(_pair)),
+    "socketpair": call(_family, _type, unsigned, out(_pair)),
     "bind": call(descriptor, _address(2), decimal),
     "connect": call(descriptor, _address(2), decimal),
     "listen": call(descriptor, decimal),

@@ -7,6 +7,7 @@ from struct import unpack_from
 
 from abi.decoding.addresses import hardware, hexed, inet4, inet6, interface, number, sockaddr_of
 from abi.decoding.constants import network as names
+from abi.decoding.security import seccomp_filter
 from abi.decoding.values import ERRNO_NAMES, View, cut, fields, identity, memory, name_of, pointer, signed32
 
 _GROUP = 136  # sizeof(struct group_req)
@@ -98,7 +99,7 @@ def _credentials(view: View, data: bytes) -> str:
 def _rehash(view: View, data: bytes) -> str | None:
     if len(data) < 4:
         return hexed(data)
-    value = unpack_from("<I", data)[0]
+    value = unpack_from("<i", data)[0]
     return f"[{_REHASH[value]}]" if value in _REHASH else f"[{value} /* SOCK_TXREHASH_??? */]"
 
 
@@ -118,11 +119,6 @@ def _statistics(view: View, data: bytes) -> str:
 
 
 # those that are shown as the structures they are, of at least (or exactly) so many bytes
-
-
-def _filter(view: View, data: bytes) -> str:
-    count, code = unpack_from("<H6xQ", data)
-    return fields(("len", count), ("filter", pointer(view, code)))
 
 
 def _membership(view: View, data: bytes) -> str:
@@ -151,7 +147,7 @@ def _ring(view: View, data: bytes) -> str:
 
 #: What is set, by level and option: its least size, whether it may be longer, and how it reads.
 _TO_SET: dict[tuple[int, int], tuple[int, bool, Value]] = {
-    (1, 13): (8, True, _linger), (1, 26): (16, False, _filter), (1, 51): (16, False, _filter),
+    (1, 13): (8, True, _linger), (1, 26): (16, False, seccomp_filter), (1, 51): (16, False, seccomp_filter),
     (0, 35): (8, True, _membership), (0, 36): (8, True, _membership), (0, 42): (_GROUP, True, _group),
     (0, 45): (_GROUP, True, _group), (41, 42): (_GROUP, True, _group), (41, 45): (_GROUP, True, _group),
     (41, 20): (20, True, _membership6), (41, 21): (20, True, _membership6), (41, 27): (20, True, _membership6),
@@ -160,7 +156,7 @@ _TO_SET: dict[tuple[int, int], tuple[int, bool, Value]] = {
 }  # fmt: skip
 
 _TO_GET: dict[tuple[int, int], Value] = {
-    (1, 3): _integer, (1, 4): _error, (1, 13): _linger, (1, 17): _credentials, (1, 74): _rehash, (255, 1): _icmp_filter,
+    (1, 4): _error, (1, 13): _linger, (1, 17): _credentials, (1, 74): _rehash, (255, 1): _icmp_filter,
     (263, 6): _statistics,
 }  # fmt: skip
 

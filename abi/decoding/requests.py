@@ -7,7 +7,7 @@ as strace shows what it does not know, as an address.
 
 from __future__ import annotations
 
-from struct import Struct, unpack_from
+from struct import unpack_from
 
 from abi.decoding.addresses import hardware, hardware_type, interface, number, sockaddr_of
 from abi.decoding.constants import control as names
@@ -36,6 +36,7 @@ from abi.decoding.values import (
 )
 
 _READ, _WRITE = 2, 1
+_LIST_MOST = 4096  # elements of a list that a guest says how long it is
 
 # -- names ----------------------------------------------------------------------------------------------
 
@@ -108,11 +109,6 @@ def _words_in(size: int, show) -> Printer:
     return printer
 
 
-def _structure(layout: str, *words: str) -> Printer:
-    packed = Struct(layout)
-    return to(packed.size, lambda view, data: fields(*zip(words, packed.unpack(data), strict=True)))
-
-
 def _pair(view: View, value: int) -> str:
     data = view.bytes(value, 16)
     return pointer(view, value) if data is None else "[{}, {}]".format(*unpack_from("<QQ", data))
@@ -160,6 +156,7 @@ def _chosen(table: dict[int, str], unknown: str) -> Printer:
 # -- interfaces: struct ifreq, struct ifconf (netdevice(7)) -------------------------------------------------
 
 _IFREQ = 40
+_ETHERNET_LIKE = (1, 772, 801)  # ARPHRD_ETHER, ARPHRD_LOOPBACK, ARPHRD_IEEE80211: addresses of six bytes
 _IFNAME = 16
 
 
@@ -174,7 +171,8 @@ def _address(name: str):
 
 def _hardware(view: View, data: bytes) -> str:
     kind = unpack_from("<H", data, 16)[0]
-    return f"ifr_hwaddr={{sa_family={hardware_type(kind)}, sa_data={hardware(data[18:24])}}}"
+    length = 6 if kind in _ETHERNET_LIKE else 14
+    return f"ifr_hwaddr={{sa_family={hardware_type(kind)}, sa_data={hardware(data[18 : 18 + length])}}}"
 
 
 def _counted(name: str):
@@ -234,10 +232,9 @@ def _interfaces(view: View, value: int) -> str:
     length, buffer = unpack_from("<i4xQ", data)
     before = view.kept
     if view.error or before is None or not buffer:
-        shown = _room(length) if view.error or before in (None, length) else f"{_room(before)} => {_room(length)}"
-        return fields(("ifc_len", shown), ("ifc_buf", pointer(view, buffer)))
+        return fields(("ifc_len", _room(length)), ("ifc_buf", pointer(view, buffer)))
     shown = _room(length) if before == length else f"{_room(before)} => {_room(length)}"
-    found = array(view, buffer, length // _IFREQ, _IFREQ,
+    found = array(view, buffer, min(length // _IFREQ, _LIST_MOST), _IFREQ,
                   lambda view, data: f"{{ifr_name={_name(view, data)}, {_address('ifr_addr')(view, data)}}}")  # fmt: skip
     return fields(("ifc_len", shown), ("ifc_buf", found))
 
@@ -282,6 +279,11 @@ def _extended_attributes(is_set: bool):
     return show
 
 
+def _trimmed(view: View, data: bytes) -> str:
+    start, length, least = unpack_from("<QQQ", data)
+    return fields(("start", number(start)), ("len", length), ("minlen", least))
+
+
 def _extent(view: View, data: bytes) -> str:
     logical, physical, length = unpack_from("<QQQ", data)
     bits = unpack_from("<I", data, 40)[0]
@@ -307,7 +309,7 @@ def _extents(view: View, value: int) -> str:
     words = [("fm_flags", flags_of(_FIEMAP_FLAGS, bits, "FIEMAP_FLAG_???")), ("fm_mapped_extents", mapped)]
     if not view.style.verbose:
         return f"{view.kept} => {fields(*words, more=True)}"
-    found = array(view, value + 32, min(mapped, count), 56, _extent) if count else pointer(view, value + 32)
+    found = array(view, value + 32, min(mapped, count, _LIST_MOST), 56, _extent) if count else pointer(view, value + 32)
     return f"{view.kept} => {fields(*words, ('fm_extents', found))}"
 
 
@@ -416,6 +418,7 @@ ARGUMENTS: dict[int, Printer] = dict.fromkeys(_BARE, _no_argument) | {
     0x5418: _words_in(4, _modem_lines), 0x5419: _OUT, 0x541A: _IN, 0x541B: _OUT, 0x5420: _IN, 0x5421: _IN, 0x5423: _IN,
     0x5424: _OUT, 0x5429: _OUT, 0x5452: _IN, 0x80045430: _OUT, 0x40045431: _IN, 0x80045438: hexadecimal, 0x80045439: hexadecimal,
     0x80045440: _OUT, 0x80045432: pointer, 0x5441: hexadecimal,
+    0x4B3A: _chosen({0: "KD_TEXT", 1: "KD_GRAPHICS", 2: "KD_TEXT0", 3: "KD_TEXT1"}, "KD_???"), 0x40044590: _int,
     # sockets and interfaces
     0x8901: _IN, 0x8902: _IN, 0x8903: _OUT, 0x8904: _OUT, 0x8905: pointer, 0x8906: pointer, 0x8907: pointer,
     0x8910: _interface_named, 0x8912: at_end(_interfaces), 0x8913: _interface_get(_interface_flags),
@@ -437,7 +440,7 @@ ARGUMENTS: dict[int, Printer] = dict.fromkeys(_BARE, _no_argument) | {
     0x80046601: out(_words_in(4, _file_flags)),
     0x40046602: _words_in(4, _file_flags), 0x801C581F: from_kernel(28, _extended_attributes(False)),
     0x401C5820: to(28, _extended_attributes(True)), 0x40049409: _descriptor, 0x4020940D: to(32, _clone_range),
-    0xC0189436: _same_range, 0xC020660B: _extents, 0xC0185879: _structure("<QQQ", "start", "len", "minlen"),
+    0xC0189436: _same_range, 0xC020660B: _extents, 0xC0185879: to(24, _trimmed),
     0x81009431: out(_text(256)), 0x41009432: _text(256),
     # block devices
     0x125D: _IN, 0x125E: _OUT, 0x1260: _number_out(8, False), 0x1262: _long, 0x1263: _number_out(8, True), 0x1264: _long,

@@ -87,7 +87,9 @@ PHONET_PROTOCOLS: dict[int, str] = {
 }
 
 ISDN_PROTOCOLS: dict[int, str] = {
-    0: "ISDN_P_BASE",
+    0: "ISDN_P_BASE", 1: "ISDN_P_TE_S0", 2: "ISDN_P_NT_S0", 3: "ISDN_P_TE_E1", 4: "ISDN_P_NT_E1", 16: "ISDN_P_LAPD_TE",
+    17: "ISDN_P_LAPD_NT", 33: "ISDN_P_B_RAW", 34: "ISDN_P_B_HDLC", 35: "ISDN_P_B_X75SLP", 36: "ISDN_P_B_L2DTMF",
+    37: "ISDN_P_B_L2DSP", 38: "ISDN_P_B_L2DSPHDLC", 39: "ISDN_P_B_T30_FAX", 40: "ISDN_P_B_MODEM_ASYNC",
 }
 
 IRDA_PROTOCOLS: dict[int, str] = {

@@ -177,7 +177,7 @@ def _known(table: dict[int, str]) -> list[str]:
 def _meant(name: str, known: Iterable[str], otherwise: Iterable[str] = ()) -> str:
     from difflib import get_close_matches
 
-    close = get_close_matches(name, known, 3, 0.6)
+    close = get_close_matches(name, known, 3, 0.7)
     if close:
         return f"; did you mean {' or '.join(close)}?"
     return f"; there are {', '.join(otherwise)}" if otherwise else ""

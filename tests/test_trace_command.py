@@ -397,6 +397,15 @@ def test_a_stopped_process_stays_stopped_while_it_is_traced_and_after(int80, run
     assert status(running.pid, "State") == "T"
 
 
+def test_a_call_that_goes_on_when_the_tracer_has_left_has_no_result(int80):
+    with started(["sleep", "100"]) as sleeper:
+        wait_for(lambda: (status(sleeper.pid, "Name"), status(sleeper.pid, "State")) == ("sleep", "S"))
+        with started([*int80, "trace", "-p", str(sleeper.pid)], stderr=subprocess.PIPE) as tracer:
+            until(tracer.stderr, "(")
+            tracer.send_signal(signal.SIGINT)
+            assert " <detached ...>\n" in tracer.stderr.read().decode()
+
+
 def test_who_is_traced_already_is_not_traced_twice(int80, running, trace):
     with started([*int80, "trace", "-q", "-p", str(running.pid)], stderr=subprocess.PIPE) as tracer:
         until(tracer.stderr, "= 0\n")

@@ -32,6 +32,7 @@ _STOPS = frozenset((signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTT
 _EVENTS = {ptrace.EVENT_FORK: "fork", ptrace.EVENT_VFORK: "vfork", ptrace.EVENT_CLONE: "clone"}
 _DETACH = 17
 _RAPID, _LONG = 0.0005, 0.05  # seconds between two stops: so soon that a task stays held, so late that it is let go
+_RESTARTS = (-512, -513, -514, -516)  # ERESTART*: a signal, or the tracer, came while it waited
 _RT_SIGRETURN = 15  # has no arguments; what it goes back to lies where the stack pointer says, so that is shown
 # Calls that a task makes with processors of its own: those that copy or show which ones it has (see `_Placement`).
 # clone, fork, vfork, clone3, sched_setaffinity, sched_getaffinity.
@@ -305,7 +306,8 @@ class HostTracer:
             value = _RESULT.unpack_from(data, 24)[0]
             if injector is not None:
                 value = injector.at_end(task, value)
-            self.recorder.end(task, value)
+            if not (self._leaving and value in _RESTARTS):  # it was the tracer that interrupted it, and it goes on
+                self.recorder.end(task, value)
             if value < 0 and not self._running and task.tid == self._main:
                 task.command = True  # its execve failed, and what it does now is say so
         elif not task.command:

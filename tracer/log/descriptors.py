@@ -25,7 +25,7 @@ def describe_more(tid: int, fd: int) -> str | None:
     if name.startswith("socket:["):
         from abi.decoding.endpoints import endpoint
 
-        return endpoint(int(name[8:-1])) or name
+        return endpoint(int(name[8:-1]), b"/proc/%d/fd/%d" % (tid, fd)) or name
     if name.startswith("/dev/"):
         try:
             status = os.stat(b"/proc/%d/fd/%d" % (tid, fd))

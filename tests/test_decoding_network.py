@@ -311,6 +311,13 @@ def test_an_endpoint_of_a_unix_socket_names_its_peer():
         assert endpoints.endpoint(inode_of(one)) == f"UNIX-STREAM:[{inode_of(one)}->{inode_of(other)}]"
 
 
+def test_a_name_of_a_unix_socket_may_have_spaces():
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"\0int80 test {os.getpid()}")
+        server.listen()
+        assert endpoints.endpoint(inode_of(server)) == f'UNIX-STREAM:[{inode_of(server)},@"int80 test {os.getpid()}"]'
+
+
 def test_a_socket_that_nothing_lists_has_its_protocol_through_a_link_only():
     with socket.socket() as fresh:
         number = inode_of(fresh)

@@ -20,10 +20,11 @@ _STREAM = 1
 _netlink_known: dict[int, int | None] = {}  # inode numbers of sockets are not used again
 
 
-def _lines(name: str) -> list[list[str]]:
+def _lines(name: str, columns: int = -1) -> list[list[str]]:
+    """The lines behind the head of a list; the last of so many `columns` may have spaces in it."""
     try:
         with open(f"/proc/net/{name}", errors="surrogateescape") as file:
-            return [line.split() for line in file.read().splitlines()[1:]]
+            return [line.split(maxsplit=columns - 1 if columns > 0 else -1) for line in file.read().split("\n")[1:]]
     except OSError:
         return []
 
@@ -78,7 +79,7 @@ def _unix_peer(inode: int) -> int | None:
 
 
 def _unix(inode: str) -> str | None:
-    for words in _lines("unix"):
+    for words in _lines("unix", 8):
         if len(words) > 6 and words[6] == inode:
             kind = "UNIX-STREAM" if int(words[4], 16) == _STREAM else "UNIX"
             peer = _unix_peer(int(inode))

@@ -13,6 +13,7 @@ from fakes import BAD, Memory
 from abi.decoding import endpoints, netlink
 from abi.decoding.network import CALLS
 from abi.decoding.values import U64, Style, View, result_of
+from tracer.log.descriptors import describe_more
 
 EAGAIN, EBADF, EFAULT = 11, 9, 14
 PORT_80 = b"\0\x50"
@@ -323,6 +324,37 @@ def test_a_socket_that_nothing_lists_has_its_protocol_through_a_link_only():
         number = inode_of(fresh)
         assert endpoints.endpoint(number) is None
         assert endpoints.endpoint(number, f"/proc/self/fd/{fresh.fileno()}") == f"TCP:[{number}]"
+
+
+@pytest.mark.parametrize(
+    ("family", "host", "shown"),
+    [(socket.AF_INET, "127.0.0.1", "TCP:[127.0.0.1:"), (socket.AF_INET6, "::1", "TCPv6:[[::1]:")],
+)
+def test_a_socket_that_is_bound_and_no_more_has_its_address(family, host, shown):
+    with socket.socket(family) as bound:
+        try:
+            bound.bind((host, 0))
+        except OSError:
+            pytest.skip(f"{host} is not there")
+        number, link = inode_of(bound), f"/proc/self/fd/{bound.fileno()}"
+        since_6_8, before = f"{shown}{bound.getsockname()[1]}]", f"{shown.partition(':')[0]}:[{number}]"
+        assert endpoints.endpoint(number, link) in (since_6_8, before)
+
+
+def test_a_unix_socket_remembers_a_peer_that_has_left():
+    one, other = socket.socketpair()
+    with one:
+        with other:
+            together = endpoints.endpoint(inode_of(one))
+        assert endpoints.endpoint(inode_of(one)) == together
+
+
+def test_a_pidfd_is_of_a_process():
+    fd = os.pidfd_open(os.getpid())
+    try:
+        assert describe_more(os.getpid(), fd) == f"pid:{os.getpid()}"
+    finally:
+        os.close(fd)
 
 
 # -- hostile guests -------------------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ from abi.decoding.values import quoted
 _INET = (("tcp", "TCP"), ("udp", "UDP"), ("udplite", "UDPLITE"), ("raw", "RAW"), ("icmp", "PING"))
 _WITHOUT_PORTS = ("RAW", "PING")
 _STREAM = 1
+_SOCK_DIAG, _BY_FAMILY, _NLM_F_MULTI, _ANY = 4, 20, 2, 0xFFFFFFFF
+_peers: dict[int, int] = {}
 _netlink_known: dict[int, int | None] = {}  # inode numbers of sockets are not used again
 
 
@@ -59,22 +61,56 @@ def _netlink(inode: str) -> str | None:
     return None
 
 
-def _unix_peer(inode: int) -> int | None:
-    """The inode of a unix socket's peer: one SOCK_DIAG_BY_FAMILY question."""
-    any_cookie = 0xFFFFFFFF, 0xFFFFFFFF
-    request = struct.pack("=IHHIIBBHIII2I", 40, 20, 1, 1, 0, socket.AF_UNIX, 0, 0, 0xFFFFFFFF, inode, 4, *any_cookie)
-    with contextlib.suppress(OSError, struct.error), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4) as diag:
+def _answers(request: bytes) -> bytes:
+    """What sock_diag(7) says, all of it; nothing where it may not be asked."""
+    found = b""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as diag:
         diag.settimeout(1)
         diag.send(request)
-        answer = diag.recv(8192)
-        if struct.unpack_from("=H", answer, 4)[0] != 20:
+        while answer := diag.recv(1 << 16):
+            found += answer
+            kind, flags = struct.unpack_from("=HH", answer, 4)
+            if kind != _BY_FAMILY or not flags & _NLM_F_MULTI:
+                break
+    return found
+
+
+def _unix_peer(inode: int) -> int | None:
+    """The inode of a unix socket's peer, also of one that has closed its end since."""
+    peer = _peers.get(inode)
+    if peer is None:
+        any_cookie = _ANY, _ANY
+        request = struct.pack("=IHHIIBBHIII2I", 40, _BY_FAMILY, 1, 1, 0, socket.AF_UNIX, 0, 0, _ANY, inode, 4, *any_cookie)
+        answer = _answers(request)
+        if len(answer) < 32 or struct.unpack_from("=H", answer, 4)[0] != _BY_FAMILY:
             return None
         at = 32
         while at + 8 <= len(answer):
             length, kind = struct.unpack_from("=HH", answer, at)
             if kind == 2:  # UNIX_DIAG_PEER
-                return struct.unpack_from("=I", answer, at + 4)[0] or None  # 0: not accepted yet
+                peer = struct.unpack_from("=I", answer, at + 4)[0] or None  # 0: not accepted yet
+                break
             at += max(length + 3 & ~3, 4)
+        if peer is not None:
+            if len(_peers) > 4096:
+                _peers.clear()
+            _peers[inode] = peer
+    return peer
+
+
+def _bound(inode: int, family: int) -> str | None:
+    """The address of a TCP socket that is bound and no more: /proc/net/tcp leaves it out."""
+    request = struct.pack("=IHHII4BI48x", 72, _BY_FAMILY, 0x301, 1, 0, family, socket.IPPROTO_TCP, 0, 0, _ANY)
+    answer = _answers(request)
+    at = 0
+    while at + 88 <= len(answer):
+        length = struct.unpack_from("=I", answer, at)[0]
+        if struct.unpack_from("=I", answer, at + 84)[0] == inode:
+            (port,) = struct.unpack_from("!H", answer, at + 20)
+            if family == socket.AF_INET:
+                return f"TCP:[{socket.inet_ntoa(answer[at + 24 : at + 28])}:{port}]" if port else None
+            return f"TCPv6:[[{socket.inet_ntop(family, answer[at + 24 : at + 40])}]:{port}]" if port else None
+        at += max(length + 3 & ~3, 16)
     return None
 
 
@@ -95,13 +131,15 @@ def endpoint(inode: int, link: str | bytes | None = None) -> str | None:
     """What a socket's inode number stands for, ``TCP:[127.0.0.1:80->127.0.0.1:4321]``; None where nothing lists it.
 
     Of one that is neither bound nor connected the kernel tells the protocol only, ``TCP:[1234]``, and that through a
-    `link` to it (/proc/PID/fd/N).
+    `link` to it (/proc/PID/fd/N); through that it is known, too, of which protocol one is that is bound and no more.
     """
     number = str(inode)
     found = _unix(number) or _inet(number) or _netlink(number)
     if found is None and link is not None:
         with contextlib.suppress(OSError):
-            return f"{os.getxattr(link, 'system.sockprotoname').rstrip(bytes(1)).decode()}:[{number}]"
+            protocol = os.getxattr(link, "system.sockprotoname").rstrip(b"\0").decode()
+            family = {"TCP": socket.AF_INET, "TCPv6": socket.AF_INET6}.get(protocol)
+            return (family and _bound(inode, family)) or f"{protocol}:[{number}]"
     return found
 
 

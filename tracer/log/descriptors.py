@@ -26,6 +26,8 @@ def describe_more(tid: int, fd: int) -> str | None:
         from abi.decoding.endpoints import endpoint
 
         return endpoint(int(name[8:-1]), b"/proc/%d/fd/%d" % (tid, fd)) or name
+    if name in ("anon_inode:[pidfd]", "pidfd") or name.startswith("pidfd:["):
+        return _process_of(tid, fd) or name
     if name.startswith("/dev/"):
         try:
             status = os.stat(b"/proc/%d/fd/%d" % (tid, fd))
@@ -35,3 +37,13 @@ def describe_more(tid: int, fd: int) -> str | None:
         if kind is not None:
             return f"{name}<{kind} {os.major(status.st_rdev)}:{os.minor(status.st_rdev)}>"
     return name
+
+
+def _process_of(tid: int, fd: int) -> str | None:
+    """``pid:4711``, the process that a pidfd stands for (pidfd_open(2)); None where it has ended."""
+    try:
+        with open(f"/proc/{tid}/fdinfo/{fd}") as file:
+            found = next((line.split()[1] for line in file if line.startswith("Pid:")), "-1")
+    except OSError:
+        return None
+    return f"pid:{found}" if int(found) > 0 else None

@@ -61,14 +61,14 @@ _PROTOCOLS: dict[int, tuple[dict[int, str], str]] = {
 
 
 def _protocol(view: View, value: int) -> str:
+    family, whole = view.args[0] & 0xFFFFFFFF, value
     value &= 0xFFFFFFFF
-    family = view.args[0] & 0xFFFFFFFF
     if family == 17:
-        return f"{value:#x} /* htons(ETH_P_???) */" if value >> 16 else ether_protocol(value)
+        return ether_protocol(value & 0xFFFF)  # the kernel takes no more of it
     if family == 3 and value in names.AX25_PROTOCOLS:
         return f"{value:#x} /* {names.AX25_PROTOCOLS[value]} */"
     if family not in _PROTOCOLS:
-        return str(value)
+        return str(whole)
     table, unknown = _PROTOCOLS[family]
     return f"0 /* {unknown} */" if not value and value not in table else name_of(table, value, unknown)
 
@@ -215,7 +215,7 @@ def _messages_result(view: View, value: int):
 
 CALLS: dict[str, Signature] = {
     "socket": call(_family, _type, _protocol, result=new_descriptor),
-    "socketpair": call(_family, _type, unsigned, out(_pair)),
+    "socketpair": call(_family, _type, size, out(_pair)),
     "bind": call(descriptor, _address(2), decimal),
     "connect": call(descriptor, _address(2), decimal),
     "listen": call(descriptor, decimal),

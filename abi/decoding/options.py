@@ -7,7 +7,7 @@ from struct import unpack_from
 
 from abi.decoding.addresses import hardware, hexed, inet4, inet6, interface, number, sockaddr_of
 from abi.decoding.constants import network as names
-from abi.decoding.security import seccomp_filter
+from abi.decoding.security import socket_filter
 from abi.decoding.values import ERRNO_NAMES, View, cut, fields, identity, memory, name_of, pointer, signed32
 
 _GROUP = 136  # sizeof(struct group_req)
@@ -44,7 +44,7 @@ def _name(view: View, value: int, is_set: bool) -> str:
     if special is not None:
         return special
     if where not in LEVELS:
-        return str(signed32(value))
+        return str(value)
     table, unknown = LEVELS[where]
     name = table.get(value)
     return name if name is not None else f"{number(value)} /* {unknown} */"
@@ -147,7 +147,7 @@ def _ring(view: View, data: bytes) -> str:
 
 #: What is set, by level and option: its least size, whether it may be longer, and how it reads.
 _TO_SET: dict[tuple[int, int], tuple[int, bool, Value]] = {
-    (1, 13): (8, True, _linger), (1, 26): (16, False, seccomp_filter), (1, 51): (16, False, seccomp_filter),
+    (1, 13): (8, True, _linger), (1, 26): (16, False, socket_filter), (1, 51): (16, False, socket_filter),
     (0, 35): (8, True, _membership), (0, 36): (8, True, _membership), (0, 42): (_GROUP, True, _group),
     (0, 45): (_GROUP, True, _group), (41, 42): (_GROUP, True, _group), (41, 45): (_GROUP, True, _group),
     (41, 20): (20, True, _membership6), (41, 21): (20, True, _membership6), (41, 27): (20, True, _membership6),

@@ -110,8 +110,17 @@ def _seccomp_flags(view: View, value: int) -> str:
 
 def seccomp_filter(view: View, data: bytes) -> str:
     """A struct sock_fprog, 16 bytes, for seccomp(2) and prctl(2): its instructions with -v."""
+    return _program(view, data, _seccomp_instruction)
+
+
+def socket_filter(view: View, data: bytes) -> str:
+    """As `seccomp_filter`, for setsockopt(2): what it returns is a number of bytes."""
+    return _program(view, data, _instruction)
+
+
+def _program(view: View, data: bytes, show) -> str:
     length, address = struct.unpack("<H6xQ", data)
-    shown = array(view, address, length, 8, _instruction) if view.style.verbose else pointer(view, address)
+    shown = array(view, address, length, 8, show) if view.style.verbose else pointer(view, address)
     return fields(("len", length), ("filter", shown))
 
 
@@ -137,13 +146,17 @@ def _action(value: int) -> str:
 def _instruction(view: View, data: bytes) -> str:
     """A struct sock_filter of classic BPF, as the macros that would make it."""
     code, on_true, on_false, value = struct.unpack("<HBBI", data)
-    shown = hex32(view, value)
     if on_true or on_false:
-        return f"BPF_JUMP({_code(code)}, {shown}, {hex32(view, on_true)}, {hex32(view, on_false)})"
-    if names.BPF_CLASSES[code & 7] == "BPF_RET":
-        low = value & 0xFFFF
-        shown = _action(value & 0xFFFF0000) + (f"|{low:#x}" if low else "")
-    return f"BPF_STMT({_code(code)}, {shown})"
+        return f"BPF_JUMP({_code(code)}, {hex32(view, value)}, {hex32(view, on_true)}, {hex32(view, on_false)})"
+    return f"BPF_STMT({_code(code)}, {hex32(view, value)})"
+
+
+def _seccomp_instruction(view: View, data: bytes) -> str:
+    code, on_true, on_false, value = struct.unpack("<HBBI", data)
+    if on_true or on_false or names.BPF_CLASSES[code & 7] != "BPF_RET":
+        return _instruction(view, data)
+    low = value & 0xFFFF
+    return f"BPF_STMT({_code(code)}, {_action(value & 0xFFFF0000)}{f'|{low:#x}' if low else ''})"
 
 
 def _code(code: int) -> str:

@@ -33,7 +33,7 @@ _MEASURED = re.compile(
     r"|(?<=ru_nvcsw=)\d+|(?<=ru_nivcsw=)\d+"
 )
 _ENVIRONMENT = re.compile(r"0x[0-9a-f]+(?= /\* \d+ vars \*/)")
-_WHENEVER = re.compile(r"--- SIG|rt_sigreturn\(|wait4\(-1")  # comes when the scheduler has it so
+_WHENEVER = re.compile(r"--- SIG|rt_sigreturn\(|wait(4|id)\(")  # comes when the scheduler has it so
 _BIRTH = re.compile(r"(?:clone3?|v?fork)\(.* = (\d+)$", re.S)
 _NUMBER = re.compile(r"(0x[0-9a-f]+|\d+)")
 _PIECE = re.compile(r'("(?:[^"\\]|\\.)*"(?:\.\.\.)?|0x[0-9a-f]+|\d+)')

@@ -16,7 +16,7 @@ from abi.decoding.classes import class_of
 from abi.decoding.values import View
 from tracer.log.events import Call, Ended, Executed
 from tracer.log.looks import STYLES
-from tracer.log.text import COLUMN, FINAL, Text, Times
+from tracer.log.text import COLUMN, FINAL, Text, Times, resumer
 
 _MARKS = {
     "string": "color(64)", "number": "color(31)", "flag": "color(133)", "address": "color(244)", "comment": "italic color(244)",
@@ -116,7 +116,7 @@ class Colour(Text):
         else:
             rest = self._rest(call, call.joins)
             self._break_off()
-            self._begin(call.tid, call.time + (call.duration or 0))
+            self._begin(resumer(call), call.time + (call.duration or 0))
             self._put([("unfinished", "<... ")])
             self._name(call)
             self._put([("unfinished", " resumed>")])

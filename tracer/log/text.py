@@ -20,6 +20,11 @@ FINAL = ("exit", "exit_group")  # never return, so their lines are whole at once
 _LARGE = 1 << 16
 
 
+def resumer(call: Call) -> int:
+    """The task that a call which was interrupted goes on in: a thread that executes a program becomes the process's first."""
+    return call.pid if call.value == 0 and call.name in ("execve", "execveat") else call.tid
+
+
 class Times:
     """How lines are dated: `clock` None, ``t``, ``tt`` or ``ttt``, `relative` the time since the line before (-r),
     `spent` what the call took (-T)."""
@@ -110,7 +115,7 @@ class Text(Sink):
         else:
             self._break_off()
             shown = 0
-            text = f"{self.prefix(call.tid, call.time + (call.duration or 0))}<... {call.name} resumed>"
+            text = f"{self.prefix(resumer(call), call.time + (call.duration or 0))}<... {call.name} resumed>"
             text += self._rest(call, call.joins)
         if call.detached:
             text += " <detached ...>\n"

@@ -6,8 +6,10 @@ a `Subject`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal as signals
+import sys
 import time
 
 from abi.decoding.calls import SIGNATURES, UNKNOWN
@@ -59,6 +61,7 @@ class Recorder:
         self.bare = not choice.paths and all(getattr(sink, "bare", False) for sink in sinks)  # nobody reads arguments
         self._raw = [sink for sink in sinks if getattr(sink, "raw", False)]
         self._held = choice.by_outcome  # whether a call is shown only once its end is known
+        self._unreadable: set[str] = set()  # calls whose reader has failed
 
     # -- calls --------------------------------------------------------------------------------
 
@@ -76,18 +79,24 @@ class Recorder:
         subject.open = call
         if self.bare:
             return True
-        subject.signature = signature = SIGNATURES[name] if abi == "linux" else _others(abi, name)
         subject.view = view = View(number, args, subject.memory, self.style, subject.descriptor)
         view.former, subject.former = subject.former, name
-        if choice.paths and not choice.touches(signature, view):
-            subject.open = subject.view = None
-            return False
-        call.args = signature.early(view)
+        try:
+            signature = SIGNATURES[name] if abi == "linux" else _others(abi, name)
+            if choice.paths and not choice.touches(signature, view):
+                subject.open = subject.view = None
+                return False
+            call.args = signature.early(view)
+            for sink in self._raw:
+                sink.entered(subject, call, view)
+        except Exception as problem:
+            signature = UNKNOWN
+            call.args = signature.early(view)
+            self._unread(name, problem)
+        subject.signature = signature
         call.split = len(call.args)
         call.partial = signature.first_late < len(signature.arguments)
         call.joins = signature.joins
-        for sink in self._raw:
-            sink.entered(subject, call, view)
         if not self._held:
             for sink in self.sinks:
                 sink.begun(call)
@@ -109,11 +118,15 @@ class Recorder:
         if not self.bare:
             view, signature = subject.view, subject.signature
             view.value, view.error = value, number
-            if call.partial:
-                call.args += signature.late(view)
-            call.result = result_of(signature, view)
-            for sink in self._raw:
-                sink.returned(subject, call, view)
+            try:
+                if call.partial:
+                    call.args += signature.late(view)
+                call.result = result_of(signature, view)
+                for sink in self._raw:
+                    sink.returned(subject, call, view)
+            except Exception as problem:
+                call.result = result_of(UNKNOWN, view)
+                self._unread(call.name, problem)
             subject.view = None
         self._show_end(call)
 
@@ -137,6 +150,17 @@ class Recorder:
         call.unfinished = call.name not in ("exit", "exit_group")
         call.duration = None
         self._show_end(call)
+
+    def _unread(self, name: str, problem: Exception) -> None:
+        """A reader failed, which must not hurt the program: the call is shown in numbers.
+
+        Said once for each call; not at all for want of descriptors or the like, which is nobody's bug.
+        """
+        if isinstance(problem, OSError) or name in self._unreadable:
+            return
+        self._unreadable.add(name)
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"int80: bug in reading {name} for the log: {problem!r}\n")
 
     def _show_end(self, call: Call) -> None:
         if self._held:

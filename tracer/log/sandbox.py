@@ -11,13 +11,15 @@ import os
 from abi.decoding.values import AT_FDCWD, quoted
 from abi.errors import HostErrno, SysError
 from abi.procview import ProcView
+from tracer import ptrace
 from tracer.log.names import linux_numbers
 from tracer.log.recorder import Recorder, Subject
 from vfs.kernel import quick
 from vfs.namespace import Location
 
-
 _TICK = 250  # milliseconds
+_ERESTARTSYS = 512
+_RT_SIGRETURN = 15  # without arguments: what it goes back to lies where the stack pointer says
 
 
 class SandboxLog:
@@ -54,15 +56,27 @@ class SandboxLog:
 
     # -- calls --------------------------------------------------------------------------------
 
-    def begin(self, task, number: int, arguments: tuple[int, ...], plane: str, abi: str = "linux") -> bool:
-        """A call is about to be made; whether its end is wanted.  One made again with its answer at hand goes on."""
-        if task.subject.open is not None:
-            return True
-        return self._recorder.begin(task.subject, number, arguments, abi, plane)
+    def begin(
+        self, task, number: int, arguments: tuple[int, ...], plane: str, abi: str = "linux", again: bool = False
+    ) -> bool:  # fmt: skip
+        """A call is about to be made; whether its end is wanted.
+
+        `again`: with its answer at hand, as it was left open; after a signal in between it is logged again, as the kernel
+        would make it again.
+        """
+        if again and task.subject.open is not None:
+            return False
+        if number == _RT_SIGRETURN and abi == "linux":
+            arguments = (ptrace.getregs(task.tid)[ptrace.RSP], *arguments[1:])
+        return self._recorder.begin(task.subject, number, arguments, abi, plane) and not again
 
     def end(self, task, value: int) -> None:
         """The call under way returns `value`, a negative errno for failure."""
         self._recorder.end(task.subject, value)
+
+    def interrupted(self, task) -> None:
+        """A signal reaches the program: a call that waited for its answer is over, or will be made again."""
+        self._recorder.end(task.subject, -_ERESTARTSYS)
 
     def host_end(self, task, value: int, failed: bool) -> None:
         """A call of the host ABI returns a value, or one of that ABI's codes."""

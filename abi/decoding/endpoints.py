@@ -156,3 +156,10 @@ def netlink_protocol(inode: int, is_likely: bool) -> int | None:
         protocol = next((int(words[1]) for words in _lines("netlink") if len(words) > 9 and words[9] == number), None)
         _netlink_known[inode] = protocol
     return protocol
+
+
+def is_netlink(tid: int, fd: int) -> bool:
+    """Whether a task's descriptor is a netlink socket, also one that is not listed: not used yet, or of other namespaces."""
+    with contextlib.suppress(OSError):
+        return os.getxattr(f"/proc/{tid}/fd/{fd}", "system.sockprotoname").rstrip(b"\0") == b"NETLINK"
+    return False

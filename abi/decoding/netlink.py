@@ -12,7 +12,7 @@ from struct import Struct, unpack_from
 from abi.decoding.addresses import family, hardware, hardware_type, hexed, inet4, inet6, interface, number, port
 from abi.decoding.constants import netlink as names
 from abi.decoding.constants import network
-from abi.decoding.endpoints import netlink_protocol
+from abi.decoding.endpoints import is_netlink, netlink_protocol
 from abi.decoding.values import ERRNO_NAMES, View, fields, flags_of, memory, name_of, quoted
 
 _HEADER = 16  # sizeof(struct nlmsghdr)
@@ -22,6 +22,7 @@ _MOST = 1 << 16  # bytes of a datagram that are looked at
 _DEPTH = 4  # errors carry messages that carry errors
 _INET, _INET6 = 2, 10
 _ROUTE, _DIAG, _XFRM, _AUDIT, _UEVENT, _GENERIC = 0, 4, 6, 9, 15, 16
+_UNLISTED = -1  # a protocol that the kernel does not tell
 _ERROR, _DONE = 2, 3
 
 Show = Callable[[bytes, int], "str | None"]  # an attribute's bytes and the family that its message is of
@@ -511,13 +512,18 @@ def messages(protocol: int, data: bytes, limit: int) -> str:
 
 
 def protocol_of(view: View, fd: int, is_likely: bool = False) -> int | None:
-    """The protocol of a netlink socket, None for every other descriptor."""
+    """The protocol of a netlink socket, `_UNLISTED` where only that is known, None for every other descriptor."""
     what = view.descriptor(fd) if fd >= 0 else None
     if what is None:
         return None
     if what.startswith("socket:[") and what[8:-1].isdecimal():
-        return netlink_protocol(int(what[8:-1]), is_likely)
+        protocol = netlink_protocol(int(what[8:-1]), is_likely)
+        if protocol is None and is_likely and is_netlink(getattr(view.memory, "tid", 0), fd):
+            return _UNLISTED
+        return protocol
     if what.startswith("NETLINK:["):
+        if what[9:-1].isdecimal():
+            return _UNLISTED
         name = "NETLINK_" + what[9:].partition(":")[0]
         return next((number for number, known in network.NETLINK_PROTOCOLS.items() if known == name), None)
     return None

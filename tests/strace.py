@@ -63,6 +63,8 @@ REASONS = (
     Reason(r"0x[0-9a-f]+|\?\?\?", rf"\b({_NEWER_FLAGS})\b", "the flag is newer than strace 6.1"),
     Reason(r'_NAME, "[^"\\]{15}"\.\.\.\)', r'_NAME, "[^"\\]{15}"\)', "a name of fifteen bytes is whole"),
     Reason(r"^socket\(AF_IRDA.*CAN_RAW", r"^socket\(AF_IRDA", "the protocol of another family"),
+    Reason(r"<(TCP|UDP)[^>]*:\[", r"<(TCP|UDP)[^>]*:\[[^>]*->", "strace keeps what it saw first; int80 asks each time"),
+    Reason(r"FICLONE, \d+\)", r"FICLONE, \d+<", "a descriptor has its path wherever it is printed"),
     Reason(r"^(futex\(.*)?$", r"^(futex\(.*)?$", "who meets whom at a lock is for the scheduler to say"),
     Reason(r"^exit(_group)?\(.* = -1", r"^exit(_group)?\(.* = \?$", "a line that says the end is not waited with"),
     Reason(r"^$", r"^\) = -1", "a line that says the end is not waited with"),

@@ -7,10 +7,10 @@ the seccomp program decides without a switch.
 
 from __future__ import annotations
 
-import sys
 from enum import Enum
 
 from abi.errors import Kind, SysError
+from abi.messages import say
 from vfs.filesystem import TakesTime
 from vfs.namespace import OpenFile, is_removed_directory
 
@@ -301,6 +301,6 @@ def dispatch(entry: Entry | None, call: Call) -> DispatchResult:
         return Later(_then_again(pause.work))
     except Exception as bug:
         arguments = ", ".join(hex(argument) for argument in call.args)
-        sys.stderr.write(f"int80: bug in {entry.name}({arguments}): {bug!r}; the guest gets EIO\n")
+        say(f"bug in {entry.name}({arguments}): {bug!r}; the guest gets EIO")
         call.sandbox.report_bug(bug)
         return Fail(SysError(Kind.EIO))

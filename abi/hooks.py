@@ -13,12 +13,11 @@ call is steered, an answered one stays answered.  A call that nobody hooks costs
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections.abc import Callable
 
 from abi.dispatch import Abi, Call, DispatchResult, Entry, Fail, Native, Plane, Return, Support, When
 from abi.errors import Kind, SysError
+from abi.messages import say
 
 __all__ = ["Change", "HookError", "Hooks", "Return", "fail", "on"]
 
@@ -230,8 +229,7 @@ def _report(function: Callable, what: str, problem: Exception | None) -> None:
         if trace.tb_frame.f_globals.get("__name__") == "int80_hooks":
             where = f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
         trace = trace.tb_next
-    with contextlib.suppress(OSError):  # nobody may be reading
-        sys.stderr.write(f"int80: hook {function.__name__}{where}: {what}; the call goes on\n")
+    say(f"hook {function.__name__}{where}: {what}; the call goes on")
 
 
 def go_on(entry: Entry | None, call: Call, seen: HookedCall) -> DispatchResult:

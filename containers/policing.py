@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import sys
 from collections.abc import Iterator
 
 from abi.dispatch import AT_FDCWD, Abi, Call, DispatchResult, Entry, Execute, Fail, Plane
 from abi.errors import Kind, SysError
 from abi.hooks import HookedCall, go_on, stopping
+from abi.messages import say
 from tracer.log.policy import Policy
 from tracer.log.touched import DESCRIPTORS, EXECUTE, NAMES, OPENS, READ, WRITE
 from vfs.filesystem import DIRENT64
@@ -43,11 +43,11 @@ class Beyond:
     def report(self) -> None:
         """Lines for a person, on standard error."""
         if not self.counts:
-            sys.stderr.write("int80: the program asked for nothing beyond its policy\n")
+            say("the program asked for nothing beyond its policy")
             return
         for (use, what), count in sorted(self.counts.items()):
             times = "" if count == 1 else f" ({count} times)"
-            sys.stderr.write(f"int80: beyond the policy: {use} {what}{times}\n")
+            say(f"beyond the policy: {use} {what}{times}")
 
 
 class Policing:

@@ -13,7 +13,6 @@ import errno
 import os
 import select
 import signal
-import sys
 
 from abi.dispatch import (
     Again,
@@ -29,6 +28,7 @@ from abi.dispatch import (
     dispatch,
 )
 from abi.errors import Kind, SysError
+from abi.messages import say
 from procs.tree import Process, Task
 from tracer import gate, ptrace
 from tracer.execution import Image, Programs
@@ -311,7 +311,7 @@ class Supervisor:
         """
         if isinstance(bug, OSError) and not _alive(task.tid):
             return
-        self._report(f"bug at a stop of process {self.tree.guest(task.process.pid)}, which is killed: {bug!r}")
+        say(f"bug at a stop of process {self.tree.guest(task.process.pid)}, which is killed: {bug!r}")
         self.sandbox.report_bug(bug)
         try:
             os.kill(task.process.pid, signal.SIGKILL)
@@ -467,7 +467,7 @@ class Supervisor:
     def _say_fault(self, task: TracedTask, number: int) -> None:
         registers = ptrace.getregs(task.tid)
         name = signal.Signals(number).name
-        sys.stderr.write(f"int80: process {self.tree.guest(task.process.pid)}: {name} at {registers[RIP]:#x}\n")
+        say(f"process {self.tree.guest(task.process.pid)}: {name} at {registers[RIP]:#x}")
 
     def _leave_gate(self, task: TracedTask, registers) -> bool:
         """End a detour if its call is over, writing the registers; whether it was."""
@@ -752,7 +752,7 @@ class Supervisor:
         self._end_for_change(task, "program under exec")
 
     def _end_for_change(self, task: TracedTask, what: str) -> None:
-        self._report(f"process {self.tree.guest(task.process.pid)} changed the {what}; the sandbox ends")
+        say(f"process {self.tree.guest(task.process.pid)} changed the {what}; the sandbox ends")
         for pid in (self.tree.init_pid, task.process.pid):
             os.kill(pid, signal.SIGKILL)
 
@@ -903,10 +903,6 @@ class Supervisor:
 
     # -- messages -----------------------------------------------------------------------------
 
-    @staticmethod
-    def _report(message: str) -> None:
-        sys.stderr.write(f"int80: {message}\n")
-
     def _report_unsupported(self, task: TracedTask, number: int, entry) -> None:
         """Say once per number, if asked to, that a call is not there; -1 stands for all 32-bit calls."""
         if not self.options.verbose or number in self._reported:
@@ -914,7 +910,7 @@ class Supervisor:
         self._reported.add(number)
         what = "32-bit call" if number == -1 else f"call {number}" + (f" ({entry.name})" if entry is not None else "")
         why = f"{entry.error.name}, {entry.note}" if entry is not None else "ENOSYS, not supported"
-        self._report(f"process {self.tree.guest(task.process.pid)} made {what}: {why}")
+        say(f"process {self.tree.guest(task.process.pid)} made {what}: {why}")
 
 
 def _executable(fd: int) -> bool:

@@ -9,7 +9,8 @@ import json
 import os
 import re
 import select
-import sys
+
+from abi.messages import say
 
 _LARGE = 1 << 16
 _LONE = re.compile("[\ud800-\udfff]")
@@ -52,7 +53,7 @@ class Output:
             except OSError as problem:
                 self._lost = True
                 if not isinstance(problem, BrokenPipeError):
-                    sys.stderr.write(f"int80: the log ends here: {problem.strerror.lower()}\n")
+                    say(f"the log ends here: {problem.strerror.lower()}")
 
     def close(self) -> None:
         """The end of the log; a second time it does nothing."""

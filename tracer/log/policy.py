@@ -10,6 +10,7 @@ import os
 import re
 
 from tracer.log.events import Call, Executed, Sink
+from tracer.log.output import Output
 from tracer.log.touched import EXECUTE, READ, WRITE, HostFiles, addresses_of, files_of
 
 VERSION = 1
@@ -52,7 +53,8 @@ class PolicyOut(Sink):
     raw = True
 
     def __init__(self, path: str, command: list[str], files=None) -> None:
-        self._file = open(path, "w", encoding="ascii")
+        self._output = Output(path)
+        self._written = False
         self._command = command
         self.files = files if files is not None else HostFiles()
         self._calls: set[str] = set()
@@ -115,8 +117,9 @@ class PolicyOut(Sink):
         """Write the document."""
         import json
 
-        if self._file.closed:
+        if self._written:
             return
+        self._written = True
         document = {
             "version": VERSION,
             "command": self._command,
@@ -129,9 +132,8 @@ class PolicyOut(Sink):
             "files": {use: sorted(paths) for use, paths in self._paths.items()},
             "network": {use: sorted(addresses) for use, addresses in self._addresses.items()},
         }
-        with self._file:
-            json.dump(document, self._file, indent=2)
-            self._file.write("\n")
+        self._output.write(json.dumps(document, indent=2).encode("ascii") + b"\n")
+        self._output.close()
 
 
 # -- judging ----------------------------------------------------------------------------------------

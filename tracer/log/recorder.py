@@ -6,15 +6,14 @@ a `Subject`.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal as signals
-import sys
 import time
 
 from abi.decoding.calls import SIGNATURES, UNKNOWN
 from abi.decoding.processes import siginfo, signal_name
 from abi.decoding.values import ERRNO_NAMES, Signature, Style, View, result_of, signed64
+from abi.messages import say
 from tracer.log.events import Born, Call, Detached, Ended, Executed, Signal, Sink, Stopped
 
 _now = time.time
@@ -159,8 +158,7 @@ class Recorder:
         if isinstance(problem, OSError) or name in self._unreadable:
             return
         self._unreadable.add(name)
-        with contextlib.suppress(OSError):
-            sys.stderr.write(f"int80: bug in reading {name} for the log: {problem!r}\n")
+        say(f"bug in reading {name} for the log: {problem!r}")
 
     def _show_end(self, call: Call) -> None:
         if self._held:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 import time
 from collections.abc import Callable, Container
 
 from abi.decoding.values import View
+from abi.messages import say
 from tracer.log.events import Born, Call, Detached, Ended, Executed, Signal, Sink, Stopped
 
 COLUMN = 40  # where ``= `` stands (strace -a)
@@ -214,7 +214,7 @@ class Text(Sink):
             except OSError as problem:
                 self._lost = True
                 if not isinstance(problem, BrokenPipeError):
-                    sys.stderr.write(f"int80: the log ends here: {problem.strerror.lower()}\n")
+                    say(f"the log ends here: {problem.strerror.lower()}")
 
     def tick(self) -> None:
         if self._line is not None and not self.live:

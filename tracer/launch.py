@@ -6,6 +6,7 @@ from then on it makes native calls only, until the execve that everything else b
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -73,10 +74,10 @@ def start(
             os.close(pidfd)
         os.write(go_write, b"2")
     except OSError as problem:
-        os.kill(pid, signal.SIGKILL)
+        _kill(pid)
         raise LaunchError(f"cannot trace the child: {problem.strerror}; `int80 check` says what is missing") from None
     except LaunchError:
-        os.kill(pid, signal.SIGKILL)
+        _kill(pid)
         raise
     finally:
         os.close(go_write)
@@ -84,24 +85,34 @@ def start(
     return pid, listener
 
 
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it is dead, and was waited for
+        os.kill(pid, signal.SIGKILL)
+
+
 def _pass_stops(pid: int, until: int, signals: int) -> None:
-    """Let the child go on from each stop, until there is something to read from `until`."""
+    """Let the child go on from each stop, until there is something to read from `until`.
+
+    Other signals that come meanwhile are kept: they are for the program.
+    """
     poll = select.poll()
     poll.register(until, select.POLLIN)
     poll.register(signals, select.POLLIN)
-    while True:
-        ready = [fd for fd, _ in poll.poll()]
-        if until in ready:
-            return
+    kept: set[int] = set()
+    while until not in [fd for fd, _ in poll.poll()]:
         try:
-            os.read(signals, 128)
+            number = int.from_bytes(os.read(signals, 128)[:4], "little")
         except BlockingIOError:
             continue
+        if number != signal.SIGCHLD:
+            kept.add(number)
         found, status = os.waitpid(pid, os.WNOHANG | ptrace.WALL)
         if found and not os.WIFSTOPPED(status):
-            return  # its end of the pipe is closed, which tells the rest
+            break  # its end of the pipe is closed, which tells the rest
         if found:
             ptrace.request(ptrace.CONT, pid, 0, 0 if status >> 16 else status >> 8)
+    for number in kept:
+        os.kill(os.getpid(), number)
 
 
 def _child(go: int, report: int, program: bytes, path: bytes, argv: list[bytes], env: dict[bytes, bytes]) -> None:

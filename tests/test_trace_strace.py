@@ -272,6 +272,12 @@ def lines_as_they_are(log: str) -> list[str]:
     return [re.sub(r"\d", "9", line) for line in bare]
 
 
+def test_calls_that_name_a_path_are_found_as_strace_finds_them(int80, guest, tmp_path):
+    options = ("-P", str(tmp_path / "here/file"))
+    found = near("paths", int80, [str(guest("trace_paths"))], tmp_path, options)
+    assert found.equal == found.total, str(found)
+
+
 @pytest.mark.parametrize("option", ["-a40", "-t", "-tt", "-ttt", "-r", "-T", "-rT", "-a8"])
 def test_lines_are_set_and_dated_as_strace_does(option, int80, tmp_path):
     command = ["busybox", "true"]

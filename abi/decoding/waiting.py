@@ -54,6 +54,14 @@ def _polls(view: View, value: int) -> str:
     return array(view, value, min(view.args[1] & 0xFFFFFFFF, _MOST), 8, _polled)
 
 
+def _polled_descriptors(view: View, value: int) -> set[int]:
+    data = view.memory.read_some(value, min(view.args[1] & 0xFFFFFFFF, _PART) * 8)
+    return {fd for fd, _ in struct.iter_unpack("<ii", data[: len(data) & ~7]) if fd >= 0}
+
+
+_polls.holds = _polled_descriptors
+
+
 def _poll_result(view: View, value: int, timeout_at: int | None = None):
     """Which descriptors have something, and for ppoll what is left of the time."""
     if not value:
@@ -107,6 +115,9 @@ def _descriptors(view: View, value: int) -> str:
     """A fd_set."""
     members = _members(view, value)
     return pointer(view, value) if members is None else "[" + " ".join([described(view, fd) for fd in members]) + "]"
+
+
+_descriptors.holds = lambda view, value: _members(view, value) or ()
 
 
 def _selected(show):

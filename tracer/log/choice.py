@@ -91,10 +91,15 @@ class Choice:
                 if view.string(value) in self.paths:
                     return True
             elif printer is descriptor or printer is dirfd:
-                name = view.descriptor(signed32(value & U64))
-                if name is not None and (name in self._names or name.partition("<")[0] in self._names):
+                if self._is_on_one(view, signed32(value & U64)):
                     return True
+            elif (holds := getattr(printer, "holds", None)) and any(self._is_on_one(view, fd) for fd in holds(view, value)):
+                return True
         return False
+
+    def _is_on_one(self, view: View, fd: int) -> bool:
+        name = view.descriptor(fd)
+        return name is not None and (name in self._names or name.partition("<")[0] in self._names)
 
 
 EVERYTHING = Choice()

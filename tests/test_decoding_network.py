@@ -257,28 +257,29 @@ def link(attributes: bytes = b"") -> bytes:
     return pack("<IHHII", 16 + len(body), 18, 0x301, 7, 0) + body
 
 
+LIMIT = netlink.Limit(32, 32)
 SHOWN_LINK = ("{nlmsg_len=%d, nlmsg_type=RTM_GETLINK, nlmsg_flags=NLM_F_REQUEST|NLM_F_DUMP, nlmsg_seq=7, nlmsg_pid=0}, "
               "{ifi_family=AF_UNSPEC, ifi_type=ARPHRD_ETHER, ifi_index=0, ifi_flags=IFF_UP, ifi_change=0}")  # fmt: skip
 
 
 def test_netlink_shows_its_messages_and_their_attributes():
     name = pack("<HH", 7, 3) + b"lo\0\0"
-    assert netlink.messages(0, link(), 32) == f"[{SHOWN_LINK % 32}]"
-    assert netlink.messages(0, link(name), 32) == f'[{SHOWN_LINK % 40}, [{{nla_len=7, nla_type=IFLA_IFNAME}}, "lo"]]'
-    assert netlink.messages(0, link() + link(), 32) == f"[[{SHOWN_LINK % 32}], [{SHOWN_LINK % 32}]]"
+    assert netlink.messages(0, link(), LIMIT) == f"[{SHOWN_LINK % 32}]"
+    assert netlink.messages(0, link(name), LIMIT) == f'[{SHOWN_LINK % 40}, [{{nla_len=7, nla_type=IFLA_IFNAME}}, "lo"]]'
+    assert netlink.messages(0, link() + link(), LIMIT) == f"[[{SHOWN_LINK % 32}], [{SHOWN_LINK % 32}]]"
 
 
 def test_an_answer_of_netlink_names_the_error_and_the_question():
     error = pack("<IHHIIi", 36, 2, 0x100, 7, 5, -2) + link()[:16]
-    assert "nlmsg_type=NLMSG_ERROR, nlmsg_flags=NLM_F_CAPPED" in netlink.messages(0, error, 32)
-    assert "{error=-ENOENT, msg={nlmsg_len=32, nlmsg_type=RTM_GETLINK" in netlink.messages(0, error, 32)
+    assert "nlmsg_type=NLMSG_ERROR, nlmsg_flags=NLM_F_CAPPED" in netlink.messages(0, error, LIMIT)
+    assert "{error=-ENOENT, msg={nlmsg_len=32, nlmsg_type=RTM_GETLINK" in netlink.messages(0, error, LIMIT)
 
 
 def test_errors_within_errors_come_to_an_end():
     nested = b""
     for _ in range(200):
         nested = pack("<IHHIIi", 20 + len(nested), 2, 0, 0, 0, -1) + nested
-    assert netlink.messages(0, nested, 32).count("error=") <= 4
+    assert netlink.messages(0, nested, LIMIT).count("error=") <= 4
 
 
 def test_a_netlink_socket_is_known_by_what_its_descriptor_is(task):
@@ -402,4 +403,4 @@ def test_no_datagram_makes_netlink_raise():
             attribute = pack("<HH", chance.randrange(40), chance.randrange(70))
             body = pack("<B", chance.choice((0, 1, 2, 10))) + body[1:19] + attribute + body
         data = pack("<IHHII", chance.choice((0, 15, 17, 16 + len(body), U64 >> 32)), kind, chance.getrandbits(12), 0, 0) + body
-        assert isinstance(netlink.messages(chance.choice((0, 4, 6, 9, 12, 16, 99)), data * chance.randrange(1, 3), 32), str)
+        assert isinstance(netlink.messages(chance.choice((0, 4, 6, 9, 12, 16, 99)), data * chance.randrange(1, 3), LIMIT), str)

@@ -6,6 +6,7 @@ name where the supervisor sees one of that index: a guest on the host's network 
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from struct import unpack_from
@@ -47,7 +48,7 @@ def hardware(data: bytes) -> str:
 def interface(index: int) -> str:
     """An interface by its index, ``if_nametoindex("lo")`` or the number where there is none (netdevice(7))."""
     try:
-        return f'if_nametoindex("{socket.if_indextoname(index)}")'
+        return f"if_nametoindex({quoted(os.fsencode(socket.if_indextoname(index)))})"
     except (OSError, OverflowError):
         return str(index)
 
@@ -57,12 +58,12 @@ def port(data: bytes, offset: int) -> str:
 
 
 def inet4(data: bytes) -> str:
-    return f'inet_addr("{socket.inet_ntoa(data)}")'
+    return f"inet_addr({quoted(socket.inet_ntoa(data).encode())})"
 
 
 def inet6(data: bytes) -> str:
-    """The text of an IPv6 address."""
-    return socket.inet_ntop(socket.AF_INET6, data)
+    """The text of an IPv6 address, quoted."""
+    return quoted(socket.inet_ntop(socket.AF_INET6, data).encode())
 
 
 def family(value: int) -> str:
@@ -88,7 +89,7 @@ def _inet6(data: bytes) -> str | None:
     if len(data) < 24:
         return None
     text = (f"sin6_port={port(data, 2)}, sin6_flowinfo=htonl({int.from_bytes(data[4:8], 'big')}), "
-            f'inet_pton(AF_INET6, "{inet6(data[8:24])}", &sin6_addr)')  # fmt: skip
+            f"inet_pton(AF_INET6, {inet6(data[8:24])}, &sin6_addr)")  # fmt: skip
     if len(data) == 24:
         return text
     scope = int.from_bytes(data[24:28], "little")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from struct import Struct, unpack_from
+from typing import NamedTuple
 
 from abi.decoding.addresses import family, hardware, hardware_type, hexed, inet4, inet6, interface, number, port
 from abi.decoding.constants import netlink as names
@@ -24,6 +25,14 @@ _INET, _INET6 = 2, 10
 _ROUTE, _DIAG, _XFRM, _AUDIT, _UEVENT, _GENERIC = 0, 4, 6, 9, 15, 16
 _UNLISTED = -1  # a protocol that the kernel does not tell
 _ERROR, _DONE = 2, 3
+
+
+class Limit(NamedTuple):
+    """How much is shown: so many messages or attributes of one list, so many bytes of what cannot be read."""
+
+    parts: int
+    size: int
+
 
 Show = Callable[[bytes, int], "str | None"]  # an attribute's bytes and the family that its message is of
 
@@ -58,7 +67,7 @@ def _address(data: bytes, kind: int) -> str | None:
     if kind == _INET and len(data) >= 4:
         return inet4(data[:4])
     if kind == _INET6 and len(data) >= 16:
-        return f'inet_pton(AF_INET6, "{inet6(data[:16])}")'
+        return f"inet_pton(AF_INET6, {inet6(data[:16])})"
     return None
 
 
@@ -121,12 +130,12 @@ def _counters(size: int, least: int) -> Show:
     return show
 
 
-def _link_info(data: bytes, kind: int, limit: int) -> str:
+def _link_info(data: bytes, kind: int, limit: Limit) -> str:
     """What kind of device a link is."""
     return _attributes(data, kind, limit, names.LINK_INFO_ATTRIBUTES, "IFLA_INFO_???", {1: _text, 4: _text})
 
 
-def _metrics(data: bytes, kind: int, limit: int) -> str:
+def _metrics(data: bytes, kind: int, limit: Limit) -> str:
     table = dict.fromkeys(names.METRICS, _u32) | {16: _text}
     return _attributes(data, kind, limit, names.METRICS, "RTAX_???", table)
 
@@ -147,7 +156,7 @@ def _file_of_socket(data: bytes, kind: int) -> str | None:
     return fields(("udiag_vfs_dev", f"makedev({number(device >> 20)}, {number(device & 0xFFFFF)})"), ("udiag_vfs_ino", inode))
 
 
-Nested = Callable[[bytes, int, int], str]
+Nested = Callable[[bytes, int, Limit], str]
 _NESTED: set[Show | Nested] = {_link_info, _metrics}
 
 _LINK: dict[int, Show | Nested] = {
@@ -201,15 +210,17 @@ _UNIX_DIAG: dict[int, Show | Nested] = {
 }  # fmt: skip
 
 
-def _some(data: bytes, limit: int) -> str:
-    return hexed(data[:limit]) + ("..." if len(data) > limit else "")
+def _some(data: bytes, limit: Limit) -> str:
+    return hexed(data[: limit.size]) + ("..." if len(data) > limit.size else "")
 
 
-def _attributes(data: bytes, kind: int, limit: int, table: dict[int, str], unknown: str, shows: dict[int, Show | Nested]) -> str:
+def _attributes(
+    data: bytes, kind: int, limit: Limit, table: dict[int, str], unknown: str, shows: dict[int, Show | Nested]
+) -> str:  # fmt: skip
     """The attributes behind a message's head: one in brackets, or a list of them."""
     words: list[str] = []
     while len(data) >= _ATTRIBUTE:
-        if len(words) >= limit:
+        if len(words) >= limit.parts:
             words.append("...")
             break
         length, which = unpack_from("<HH", data)
@@ -242,14 +253,14 @@ def _attributes(data: bytes, kind: int, limit: int, table: dict[int, str], unkno
 # -- bodies -------------------------------------------------------------------------------------------
 
 
-def _with(head: str, data: bytes, size: int, kind: int, limit: int, table: dict[int, str], unknown: str, shows) -> str:
+def _with(head: str, data: bytes, size: int, kind: int, limit: Limit, table: dict[int, str], unknown: str, shows) -> str:
     rest = data[size + 3 & ~3 :]
     if not rest:
         return head
     return f"{head}, {_attributes(rest, kind, limit, table, unknown, shows)}"
 
 
-def _link(data: bytes, limit: int) -> str | None:
+def _link(data: bytes, limit: Limit) -> str | None:
     if len(data) < 16:
         return None
     kind, hardware, index, bits, change = unpack_from("<BxHiII", data)
@@ -259,7 +270,7 @@ def _link(data: bytes, limit: int) -> str | None:
     return _with(head, data, 16, kind, limit, names.LINK_ATTRIBUTES, "IFLA_???", _LINK)
 
 
-def _interface_address(data: bytes, limit: int) -> str | None:
+def _interface_address(data: bytes, limit: Limit) -> str | None:
     if len(data) < 8:
         return None
     kind, prefix, bits, scope, index = unpack_from("<BBBBI", data)
@@ -269,7 +280,7 @@ def _interface_address(data: bytes, limit: int) -> str | None:
     return _with(head, data, 8, kind, limit, names.ADDRESS_ATTRIBUTES, "IFA_???", _ADDRESS)
 
 
-def _route(data: bytes, limit: int) -> str | None:
+def _route(data: bytes, limit: Limit) -> str | None:
     if len(data) < 12:
         return None
     kind, to, source, tos, table, protocol, scope, which, bits = unpack_from("<BBBBBBBBI", data)
@@ -290,7 +301,7 @@ def tos_of(value: int) -> str:
     return flags_of(_SERVICES, value, "IPTOS_TOS_???")
 
 
-def _neighbour(data: bytes, limit: int) -> str | None:
+def _neighbour(data: bytes, limit: Limit) -> str | None:
     if len(data) < 12:
         return None
     kind, index, state, bits, which = unpack_from("<BxxxiHBB", data)
@@ -301,7 +312,7 @@ def _neighbour(data: bytes, limit: int) -> str | None:
     return _with(head, data, 12, kind, limit, names.NEIGHBOUR_ATTRIBUTES, "NDA_???", _NEIGHBOURS)
 
 
-def _rule(data: bytes, limit: int) -> str | None:
+def _rule(data: bytes, limit: Limit) -> str | None:
     if len(data) < 12:
         return None
     kind, to, source, tos, table, action, bits = unpack_from("<BBBBBxxBI", data)
@@ -312,7 +323,7 @@ def _rule(data: bytes, limit: int) -> str | None:
     return _with(head, data, 12, kind, limit, names.RULE_ATTRIBUTES, "FRA_???", _RULES)
 
 
-def _traffic(data: bytes, limit: int) -> str | None:
+def _traffic(data: bytes, limit: Limit) -> str | None:
     if len(data) < 20:
         return None
     kind, index, handle, parent, info = unpack_from("<BxxxiIII", data)
@@ -321,12 +332,12 @@ def _traffic(data: bytes, limit: int) -> str | None:
     return _with(head, data, 20, kind, limit, names.TRAFFIC_ATTRIBUTES, "TCA_???", _TRAFFIC)
 
 
-def _configuration(data: bytes, limit: int) -> str | None:
+def _configuration(data: bytes, limit: Limit) -> str | None:
     head = fields(("ncm_family", family(data[0])))
     return _with(head, data, 1, data[0], limit, names.NETCONF_ATTRIBUTES, "NETCONFA_???", _CONFIGURATION)
 
 
-def _other_route(data: bytes, prefix: str | None, limit: int) -> str:
+def _other_route(data: bytes, prefix: str | None, limit: Limit) -> str:
     """What has a family to begin with, as all have, but is unknown or ends before its structure does."""
     kind = family(data[0])
     if prefix is not None:
@@ -346,12 +357,12 @@ def _identity(data: bytes, kind: int) -> str:
     text = "{" + ", ".join(f"{name}={value}" for name, value in words)
     if kind == _INET6:
         for name, address in (("idiag_src", data[4:20]), ("idiag_dst", data[20:36])):
-            text += f', inet_pton(AF_INET6, "{inet6(address)}", &{name})'
+            text += f", inet_pton(AF_INET6, {inet6(address)}, &{name})"
     index, low, high = unpack_from("<III", data, 36)
     return text + f", idiag_if={interface(index)}, idiag_cookie=[{low}, {high}]}}"
 
 
-def _diag_request(data: bytes, limit: int) -> str | None:
+def _diag_request(data: bytes, limit: Limit) -> str | None:
     if not data:
         return None
     kind = data[0]
@@ -369,7 +380,7 @@ def _diag_request(data: bytes, limit: int) -> str | None:
     return None
 
 
-def _short_diag(data: bytes, bits: int, limit: int) -> str:
+def _short_diag(data: bytes, bits: int, limit: Limit) -> str:
     kind = data[0]
     if len(data) == 1 or kind not in (1, _INET, _INET6):
         return _other_route(data, None, limit)
@@ -381,7 +392,7 @@ def _extensions(bits: int) -> str:
     return flags_of(table, bits, "1<<INET_DIAG_???")
 
 
-def _diag_answer(data: bytes, limit: int) -> str | None:
+def _diag_answer(data: bytes, limit: Limit) -> str | None:
     if len(data) < 3:
         return None
     kind = data[0]
@@ -402,7 +413,7 @@ def _diag_answer(data: bytes, limit: int) -> str | None:
 
 
 #: By the first of a group of types: what its structure's fields begin with, and how it reads.
-_ROUTE_BODIES: dict[int, tuple[str, Callable[[bytes, int], str | None]]] = {
+_ROUTE_BODIES: dict[int, tuple[str, Callable[[bytes, Limit], str | None]]] = {
     16: ("ifi_", _link), 20: ("ifa_", _interface_address), 24: ("rtm_", _route), 28: ("ndm_", _neighbour), 32: ("", _rule),
     36: ("tcm_", _traffic), 40: ("tcm_", _traffic), 44: ("tcm_", _traffic), 56: ("ifa_", _interface_address),
     60: ("ifa_", _interface_address), 80: ("ncm_", _configuration), 100: ("tcm_", _traffic),
@@ -449,7 +460,7 @@ def _errno(value: int) -> str:
     return f"-{ERRNO_NAMES[-value]}" if -value in ERRNO_NAMES else str(value)
 
 
-def _error(protocol: int, data: bytes, bits: int, limit: int, depth: int) -> str | None:
+def _error(protocol: int, data: bytes, bits: int, limit: Limit, depth: int) -> str | None:
     if len(data) < 4:
         return None
     code = ("error", _errno(unpack_from("<i", data)[0]))
@@ -465,7 +476,7 @@ def _error(protocol: int, data: bytes, bits: int, limit: int, depth: int) -> str
     return f"[{text}, {_attributes(rest, 0, limit, table, 'NLMSGERR_ATTR_???', {1: _text, 2: _u32})}]"
 
 
-def _body(protocol: int, kind: int, bits: int, data: bytes, limit: int, depth: int) -> str | None:
+def _body(protocol: int, kind: int, bits: int, data: bytes, limit: Limit, depth: int) -> str | None:
     if kind == _ERROR:
         return _error(protocol, data, bits, limit, depth) if depth else None
     if kind == _DONE:
@@ -480,7 +491,7 @@ def _body(protocol: int, kind: int, bits: int, data: bytes, limit: int, depth: i
     return None
 
 
-def _message(protocol: int, data: bytes, limit: int, depth: int = _DEPTH) -> str:
+def _message(protocol: int, data: bytes, limit: Limit, depth: int = _DEPTH) -> str:
     """One message, which begins `data` and may go beyond it."""
     head = _header(protocol, data)
     length, kind, bits = unpack_from("<IHH", data)
@@ -493,11 +504,11 @@ def _message(protocol: int, data: bytes, limit: int, depth: int = _DEPTH) -> str
     return f"[{head}, {text}]"
 
 
-def messages(protocol: int, data: bytes, limit: int) -> str:
+def messages(protocol: int, data: bytes, limit: Limit) -> str:
     """All messages of a datagram, at most `limit` of them."""
     words: list[str] = []
     while len(data) >= _HEADER:
-        if len(words) >= limit:
+        if len(words) >= limit.parts:
             words.append("...")
             break
         words.append(_message(protocol, data, limit))
@@ -516,6 +527,8 @@ def protocol_of(view: View, fd: int, is_likely: bool = False) -> int | None:
     what = view.descriptor(fd) if fd >= 0 else None
     if what is None:
         return None
+    if what.startswith("\\x"):  # -xx
+        what = bytes.fromhex(what.replace("\\x", "")).decode(errors="replace")
     if what.startswith("socket:[") and what[8:-1].isdecimal():
         protocol = netlink_protocol(int(what[8:-1]), is_likely)
         if protocol is None and is_likely and is_netlink(getattr(view.memory, "tid", 0), fd):
@@ -535,8 +548,8 @@ def payload(view: View, fd: int, address: int, size: int) -> str:
         length = view.integer(address, 4)
         protocol = protocol_of(view, fd, length is not None and _HEADER <= length <= size)
         if protocol is not None and protocol != _UEVENT:
-            limit = view.style.strings if not view.style.verbose else _MOST
+            limit = Limit(_MOST if view.style.verbose else view.style.strings, view.style.strings)
             data = view.bytes(address, min(size, _MOST))
             if data is not None:
-                return messages(protocol, data, limit) if len(data) >= _HEADER else _some(data, view.style.strings)
+                return messages(protocol, data, limit) if len(data) >= _HEADER else _some(data, limit)
     return memory(view, address, size)

@@ -126,7 +126,7 @@ def _membership(view: View, data: bytes) -> str:
 
 
 def _membership6(view: View, data: bytes) -> str:
-    return (f'{{inet_pton(AF_INET6, "{inet6(data[:16])}", &ipv6mr_multiaddr), '
+    return (f"{{inet_pton(AF_INET6, {inet6(data[:16])}, &ipv6mr_multiaddr), "
             f"ipv6mr_interface={interface(unpack_from('<I', data, 16)[0])}}}")  # fmt: skip
 
 

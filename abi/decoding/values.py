@@ -324,6 +324,7 @@ def filled() -> Printer:
 # -- descriptors ------------------------------------------------------------------------------------
 
 AT_FDCWD = -100
+_DELETED = (" (deleted)", "".join(f"\\x{byte:02x}" for byte in b" (deleted)"))  # proc_pid_fd(5); with -xx
 
 
 def described(view: View, fd: int) -> str:
@@ -331,7 +332,10 @@ def described(view: View, fd: int) -> str:
     if view.style.paths and fd >= 0:
         what = view.descriptor(fd)
         if what:
-            return f"{fd}<{what[:-10]}>(deleted)" if what.endswith(" (deleted)") else f"{fd}<{what}>"
+            for deleted in _DELETED:
+                if what.endswith(deleted):
+                    return f"{fd}<{what.removesuffix(deleted)}>(deleted)"
+            return f"{fd}<{what}>"
     return str(fd)
 
 

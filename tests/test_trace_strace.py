@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import os
 import re
 import shutil
 import subprocess
@@ -288,9 +289,11 @@ def test_lines_are_set_and_dated_as_strace_does(option, int80, tmp_path):
 
 # -- both builds ------------------------------------------------------------------------------------
 
-SCRIPT = (
-    "echo one >/tmp/one; wc -c </tmp/one; (exit 3); ls -l /tmp; trap 'echo asked' USR1; kill -USR1 $$; nosuch"
-)
+SCRIPT = f"""
+mkdir /tmp/int80-{os.getpid()}; cd /tmp/int80-{os.getpid()}
+echo one >one; wc -c <one; (exit 3); ls -l .; trap 'echo asked' USR1; kill -USR1 $$; nosuch
+cd /; rm -r /tmp/int80-{os.getpid()}
+"""
 
 
 def log_in_a_sandbox(int80, build: Path, log: Path) -> str:

@@ -228,7 +228,7 @@ def test_the_whole_set_is_as_near_as_each_of_it():
     whole = strace.Comparison()
     for found in _seen.values():
         whole += found
-    assert whole.share >= LEAST, str(whole)
+    assert 100 * whole.equal >= LEAST * whole.total, str(whole)
 
 
 def test_a_thread_that_executes_a_program_reads_as_in_strace(int80, guest, tmp_path):

@@ -191,11 +191,7 @@ def _supervise(sandbox: Sandbox, settings: Settings, context, credentials, name:
     try:
         return supervisor.run()
     finally:
-        if terminal is not None:
-            try:
-                os.tcsetpgrp(terminal, os.getpgrp())
-            except OSError:
-                pass  # the terminal is gone
+        supervisor.take_terminal_back()
 
 
 def _log(sandbox: Sandbox, settings: Settings):

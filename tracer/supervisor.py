@@ -901,6 +901,16 @@ class Supervisor:
         except OSError:
             pass  # the terminal is gone, or init is
 
+    def take_terminal_back(self) -> None:
+        """At the end; unless somebody else has it by now, such as the shell that put int80 into the background."""
+        if self.terminal is None:
+            return
+        try:
+            if not _alive(os.tcgetpgrp(self.terminal)):
+                os.tcsetpgrp(self.terminal, os.getpgrp())
+        except OSError:
+            pass  # the terminal is gone
+
     # -- messages -----------------------------------------------------------------------------
 
     def _report_unsupported(self, task: TracedTask, number: int, entry) -> None:

@@ -374,7 +374,7 @@ def test_an_unhandled_entry_is_enosys(family):
     assert family.guest("read", 0, 0, 0) == -errno.ENOSYS
 
 
-def test_a_handler_that_breaks_is_eio_and_is_reported_with_its_call(family, capsys):
+def test_a_handler_that_breaks_is_eio_and_is_reported_with_its_call(family, capfd):
     told = []
 
     class Sandbox:
@@ -387,7 +387,7 @@ def test_a_handler_that_breaks_is_eio_and_is_reported_with_its_call(family, caps
     call.sandbox = Sandbox
     result = dispatch(Broken, call)
     assert result.error.kind is Kind.EIO
-    assert "bug in broken(0x1, 0x2, 0x0, 0x0, 0x0, 0x0): ZeroDivisionError" in capsys.readouterr().err
+    assert "bug in broken(0x1, 0x2, 0x0, 0x0, 0x0, 0x0): ZeroDivisionError" in capfd.readouterr().err
     assert isinstance(told[0], ZeroDivisionError)
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -86,6 +87,14 @@ def test_a_task_never_sees_the_processors_it_is_held_on(int80, guest):
 def test_nor_where_a_filter_chooses_the_calls(int80, guest, calls):
     done = traced(int80, str(guest("processors")), options=("-o", "/dev/null", "-e", f"trace={calls}"))
     assert (done.stdout, done.stderr) == ("0 of 1000, 0 of 100 children\n", "")
+
+
+def test_nor_where_its_status_says_them(int80):
+    with open("/proc/self/status") as file:
+        mine = next(line for line in file if line.startswith("Cpus_allowed_list"))
+    script = f"print(sum({mine!r} not in open('/proc/self/status').read() for _ in range(300)))"
+    done = traced(int80, sys.executable, "-c", script)
+    assert (done.stdout, done.stderr) == ("0\n", "")
 
 
 # -- attaching --------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ _X32 = 0x40000000
 _STOPS = frozenset((signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
 _EVENTS = {ptrace.EVENT_FORK: "fork", ptrace.EVENT_VFORK: "vfork", ptrace.EVENT_CLONE: "clone"}
 _DETACH = 17
+_OPENS, _SHY = {2: 0, 257: 1, 437: 1}, 40  # open, openat, openat2: where their path is; stops until what was opened is read
 _RAPID, _LONG = 0.0005, 0.05  # seconds between two stops: so soon that a task stays held, so late that it is let go
 _RESTARTS = (-512, -513, -514, -516)  # ERESTART*: a signal, or the tracer, came while it waited
 _RT_SIGRETURN = 15  # has no arguments; what it goes back to lies where the stack pointer says, so that is shown
@@ -54,12 +55,13 @@ class Traced(Subject):
     """A traced task.  `begun`: it stands between the begin and the end of a call that is wanted.  `unheld`: it stands at
     the begin of a call that it is to make with processors of its own."""
 
-    __slots__ = ("begun", "command", "mask", "rapid", "resumed", "started", "unheld")
+    __slots__ = ("begun", "command", "mask", "rapid", "resumed", "shy", "started", "unheld")
 
     def __init__(self, tid: int, pid: int, describe) -> None:
         super().__init__(tid, pid, GuestMemory(tid), lambda fd: describe(tid, fd))
         self.begun = False
         self.unheld = False
+        self.shy = 0  # how often more it is not to be held, whatever it calls
         self.mask = None  # the processors it had before it was held on the tracer's (see `_Placement`)
         self.rapid = False  # whether it came back at once the last time it went on
         self.resumed = 0.0  # when that was, by `_clock`
@@ -138,7 +140,8 @@ class HostTracer:
     def run(self) -> int | None:
         """Trace until no task is left, or `leave` was called; the command's wait status, None if there was none."""
         recorder = self.recorder
-        self._placement = _Placement(self._main is not None)  # not before the command was forked, which runs where it likes
+        # Not before the command was forked, which runs where it likes.
+        self._placement = _Placement(self._main is not None and self._sees_opens())
         recorder.start_ticking(self._placement.tick)
         wait = os.waitpid if self.injector is None else self._wait
         try:
@@ -158,6 +161,10 @@ class HostTracer:
             self._placement.close()
             recorder.close()
         return self._status
+
+    def _sees_opens(self) -> bool:
+        """Whether tasks stop when they open a file: it may be one of those that show which processors they have."""
+        return not self._filtered or all(self.recorder.name("linux", call) in self.recorder.choice for call in _OPENS)
 
     @property
     def command(self) -> int | None:
@@ -328,6 +335,8 @@ class HostTracer:
             task.unheld = call in _UNHELD.get(abi, ())
             if task.unheld:  # it may ask about another task
                 self._placement.release_all()
+            elif abi == "linux" and call in _OPENS and task.memory.read_some(args[_OPENS[call]], 6) == b"/proc/":
+                task.shy = _SHY  # maybe of a status, which says what processors a task has
             if kind == _SECCOMP and int.from_bytes(data[80:84], "little") != TRACE_STEER:
                 self._without_tracer(task)
         else:
@@ -429,7 +438,8 @@ class _Placement:
         now = _clock()
         quick = now - task.resumed < _RAPID
         task.resumed = now
-        if task.unheld:
+        if task.unheld or task.shy:
+            task.shy = max(0, task.shy - 1)
             if task.mask is not None:
                 self.release(task)
         elif task.mask is None:

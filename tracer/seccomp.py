@@ -25,6 +25,7 @@ RET_ALLOW = 0x7FFF0000
 
 #: SECCOMP_RET_DATA of the two kinds of stop.
 TRACE_STEER, TRACE_GATE = 1, 2
+ABSENT = -1  # no call's number
 
 _LD_ABS = 0x20  # BPF_LD | BPF_W | BPF_ABS
 _AND = 0x54  # BPF_ALU | BPF_AND | BPF_K
@@ -149,10 +150,10 @@ def build(
     `planes` moves single numbers to another plane, for options of one sandbox; only what an entry leaves
     native by argument follows it, never what it refuses.  With `report`, calls that do not exist or are refused
     whole stop the caller, so that they can be spoken of.  Calls in `watch` stop it too, unless the supervisor answers them
-    anyhow: they are to be logged.
+    anyhow: they are to be logged.  `ABSENT` among them stands for every number that is no call's.
     """
     planes = dict(planes or {})
-    absent = RET_TRACE | TRACE_STEER if report else _ENOSYS
+    absent = RET_TRACE | TRACE_STEER if report or ABSENT in watch else _ENOSYS
     if report:
         planes |= {entry.number: Plane.STEER for entry in abi.table if entry and not entry.when and entry.plane is Plane.REFUSE}
     code = Assembler()

@@ -36,8 +36,10 @@ class SandboxLog:
                 sink.files = _SandboxFiles(sandbox, self._view)
 
     def watched(self) -> frozenset[int]:
-        """The numbers of the calls that are wanted."""
-        return frozenset(number for name, number in linux_numbers().items() if name in self._recorder.choice)
+        """The numbers of the calls that are wanted; -1 where those without a name are."""
+        choice = self._recorder.choice
+        numbers = {number for name, number in linux_numbers().items() if name in choice}
+        return frozenset(numbers | {-1} if self._recorder.name("linux", -1) in choice else numbers)
 
     def waiting(self, poll):
         """`poll`, as the supervisor is to call it: while it waits, the log shows what it holds.

@@ -148,6 +148,7 @@ class Asides:
         self.ready, self._tell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._finished: list[Parked] = []
         self._called_off: list[Parked] = []
+        self._working: set[Parked] = set()  # those whose workers have not let go of this object yet
         signal.signal(_WAKE, lambda number, frame: None)
         signal.siginterrupt(_WAKE, True)
 
@@ -156,9 +157,11 @@ class Asides:
         if task.aside is not None:
             task.aside.cancel()
         parked = Parked(self, task, number, arguments)
+        self._working.add(parked)
         try:
             _thread.start_new_thread(self._work, (parked, work))
         except RuntimeError:  # no more threads
+            self._working.discard(parked)
             self.supervisor.listener.reply(notification, -_ENOMEM)
             return
         task.aside = parked
@@ -189,6 +192,7 @@ class Asides:
         parked.result = result
         self._finished.append(parked)
         os.write(self._tell, b"1")
+        self._working.discard(parked)
 
     def finish(self) -> None:
         """Take up what workers have ended."""
@@ -214,7 +218,7 @@ class Asides:
 
     def close(self) -> None:
         """Wait for the workers, whose callers have all ended: past the interpreter's end a wake-up would kill."""
-        while any(parked.result is None for parked in self._called_off):
+        while self._working:
             self.patience()
             time.sleep(_HALF_MILLISECOND)
         self.finish()

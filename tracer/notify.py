@@ -76,12 +76,12 @@ class Listener:
         more.  The kernel wakes the caller without regard to SYNC_WAKE_UP to have it take the descriptor, and would take it
         to an idle processor, which costs more than all the rest; so for that moment it may run on this one only.  Its
         own processors are given back while it waits for the reply, so that it never sees that, and hands it on to no child.
-        A caller that a signal could take from its wait in between gets both in one step, on whichever processor.
+        A caller that is not held, or that a signal could take from its wait in between, gets both in one step.
         """
-        hold = self.sync_wake_up  # Linux 6.6, where only death ends the wait (WAIT_KILLABLE_RECV, 5.19)
-        allowed = self._hold(tid) if hold else None
+        # Linux 6.6, where only death ends the wait (WAIT_KILLABLE_RECV, 5.19)
+        allowed = self._hold(tid) if self.sync_wake_up else None
         try:
-            _ADDFD.pack_into(self._addfd, 0, notification, 0 if hold else _ADDFD_SEND, fd, 0, flags)
+            _ADDFD.pack_into(self._addfd, 0, notification, 0 if allowed is not None else _ADDFD_SEND, fd, 0, flags)
             number = fcntl.ioctl(self.fd, NOTIF_ADDFD, self._addfd, True)
         except OSError as problem:
             return -problem.errno
@@ -91,7 +91,7 @@ class Listener:
                     os.sched_setaffinity(tid, allowed)
                 except OSError:
                     pass  # it has ended
-        if hold:
+        if allowed is not None:
             self.reply(notification, number)
         return number
 

@@ -133,6 +133,7 @@ def ioctl(call: Call):
 
             return Native(after=after)
         case c if c == _TIOCSPGRP:
+            call.files.check_not_path(call.int(0))
             group = signed(int.from_bytes(memory.read(address, 4), "little"))
             if group < 0:
                 raise SysError(Kind.EINVAL)

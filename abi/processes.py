@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 
@@ -9,6 +10,7 @@ from abi.dispatch import AT_FDCWD, OK, Call, Execute, Native, Plane, Return, Sup
 from abi.errors import Kind, SysError
 from abi.files import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, find_or_self
 from abi.linux import linux
+from abi.signals import telling
 from procs import execution
 from vfs.namespace import Location
 
@@ -70,13 +72,23 @@ def clone3(call: Call):
         raise SysError(Kind.EINVAL)
     if flags & _CLONE_NEVER:
         raise SysError(Kind.EPERM)
+    after = fork(call).after
     if flags & _CLONE_PIDFD:
-        if flags & _CLONE_PARENT_SETTID:
-            raise SysError(Kind.ENOSYS)
+        if flags & _CLONE_PARENT_SETTID:  # clone has one argument for both
+            flags, after = flags & ~_CLONE_PARENT_SETTID, _settid(call, parent_tid)
         parent_tid = pidfd
-    fork(call)
     top = stack + stack_size if stack else 0
-    return Native({0: flags | exit_signal, 1: top, 2: parent_tid, 3: child_tid, 4: tls}, number=56)
+    return Native({0: flags | exit_signal, 1: top, 2: parent_tid, 3: child_tid, 4: tls}, number=56, after=after)
+
+
+def _settid(call: Call, address: int):
+    def after(value: int) -> int:
+        if value > 0:
+            with contextlib.suppress(SysError):  # as the kernel, which has made the child
+                call.memory.write(address, value.to_bytes(4, "little"))
+        return value
+
+    return after
 
 
 _UNSHARE_KNOWN = _CLONE_NEW | 0x80 | 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000
@@ -102,9 +114,9 @@ linux.refuse(308, "setns", Kind.EPERM, "as without the capability: namespaces ar
 # -- running ----------------------------------------------------------------------------------------
 
 
-def _execute(call: Call, found, name: bytes):
+def _execute(call: Call, found, name: bytes, **how):
     process = call.process
-    return Execute(execution.plan(call.sandbox.namespace, process.fs, found, name))
+    return Execute(execution.plan(call.sandbox.namespace, process.fs, found, name, **how))
 
 
 @linux.steer(59, "execve", "set-id bits are ignored", Support.PARTIAL)
@@ -113,19 +125,23 @@ def execve(call: Call):
     return _execute(call, call.find(AT_FDCWD, path), path)
 
 
-@linux.steer(322, "execveat", "set-id bits are ignored", Support.PARTIAL)
+@linux.steer(322, "execveat", "set-id bits are ignored; AT_EXECVE_CHECK is EINVAL", Support.PARTIAL)
 def execveat(call: Call):
     dirfd, flags = call.int(0), call.int(4)
+    path = call.path(1)
+    if not path and not flags & AT_EMPTY_PATH:
+        raise SysError(Kind.ENOENT)
     if flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW):
         raise SysError(Kind.EINVAL)
-    path = call.path(1)
-    if not path and flags & AT_EMPTY_PATH:
-        return _execute(call, find_or_self(call, dirfd, path, flags), b"/dev/fd/%d" % dirfd)
-    found = call.find(dirfd, path, not flags & AT_SYMLINK_NOFOLLOW)
-    if isinstance(found, Location) and found.node.is_symlink:
-        raise SysError(Kind.ELOOP)
-    name = path if dirfd == AT_FDCWD or path.startswith(b"/") else b"/dev/fd/%d/%s" % (dirfd, path)
-    return _execute(call, found, name)
+    named = dirfd == AT_FDCWD or path.startswith(b"/")
+    if path:
+        found = call.find(dirfd, path, not flags & AT_SYMLINK_NOFOLLOW)
+        if isinstance(found, Location) and found.node.is_symlink:
+            raise SysError(Kind.ELOOP)
+        name = path if named else b"/dev/fd/%d/%s" % (dirfd, path)
+    else:
+        found, name = find_or_self(call, dirfd, path, flags), b"/dev/fd/%d" % dirfd
+    return _execute(call, found, name, unnamed=not path, closing=not named and call.files.closes_on_exec(dirfd))
 
 
 linux.native(60, "exit")
@@ -134,14 +150,19 @@ linux.native(231, "exit_group")
 # -- waiting ----------------------------------------------------------------------------------------
 
 linux.native(61, "wait4")
+_P_PGID = 2
+_NOBODY = 0x7FFFFFFF  # no process is ever numbered so
 
 
-@linux.steer(247, "waitid", when=[When(0, (0, 1, 3), Plane.NATIVE)])
+@linux.steer(247, "waitid", when=[When(2, (0,), Plane.NATIVE)])
 def waitid(call: Call):
-    if call.int(0) != 2:
-        raise SysError(Kind.EINVAL)
-    who = call.int(1)
-    return Native({1: call.sandbox.tree.host_group(who)} if who else {})
+    kind, who, changed = call.int(0), call.int(1), {}
+    if kind == _P_PGID and who:
+        try:
+            changed = {1: call.sandbox.tree.host_group(who)}
+        except OSError:
+            changed = {1: _NOBODY}  # ECHILD, unless the arguments are wrong too
+    return Native(changed, after=telling(call, call.args[2]) if call.args[2] else None)
 
 
 # -- numbers ----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import os
 
 from abi.errors import SysError
 from abi.processes import comm
-from vfs.namespace import OpenFile
+from vfs.namespace import FsContext, OpenFile
 
 _CAP_SYS_PTRACE = 19
 
@@ -168,11 +168,20 @@ class ProcView:
         if isinstance(where, OpenFile):
             return os.readlink(b"/proc/self/fd/%d" % where.fd)
         if name == b"exe":
-            return where.name()
+            return where.name() if self._is_at_its_name(where) else where.name() + b" (deleted)"
         try:
             return b"/" + b"/".join(where.current_path())
         except FileNotFoundError:
             return where.name() + b" (deleted)"
+
+    def _is_at_its_name(self, where) -> bool:
+        namespace = self._sandbox.namespace
+        try:
+            found = namespace.walk(FsContext(namespace.root, namespace.root, 0), namespace.root, where.name(), False)
+            there, here = found.fs.stat(found.node), where.fs.stat(where.node)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
 
     def fdinfo(self, pid: int, fd: int) -> bytes:
         """proc_pid_fdinfo(5) with the guest's mounts and processes."""

@@ -3,17 +3,66 @@
 from __future__ import annotations
 
 import os
+import signal
 
-from abi.dispatch import OK, Call, Native, Plane, When
+from abi.dispatch import OK, Call, Native, Plane, Support, When
 from abi.errors import Kind, SysError
 from abi.linux import linux
+from vfs.namespace import OpenFile
+
+_KILL, _RT_SIGQUEUEINFO = 62, 129
 
 for _number, _name in (
     (13, "rt_sigaction"), (14, "rt_sigprocmask"), (15, "rt_sigreturn"), (127, "rt_sigpending"),
-    (128, "rt_sigtimedwait"), (130, "rt_sigsuspend"), (131, "sigaltstack"), (219, "restart_syscall"),
-    (282, "signalfd"), (289, "signalfd4"), (424, "pidfd_send_signal"),
+    (130, "rt_sigsuspend"), (131, "sigaltstack"), (219, "restart_syscall"),
 ):  # fmt: skip
     linux.native(_number, _name)
+for _number, _name in ((282, "signalfd"), (289, "signalfd4")):
+    linux.native(_number, _name, "what is read names init by the kernel's number and users by the host's", Support.PARTIAL)
+
+# -- who sent it ------------------------------------------------------------------------------------
+
+_SIGINFO_SIZE = 28  # of it what is looked at here; waitid(2) stores no more
+_PID, _UID = slice(16, 20), slice(20, 24)  # of siginfo_t
+_BY_PROCESS = (0, -3, -6)  # SI_USER, SI_MESGQ, SI_TKILL: filled in by the kernel; SI_QUEUE's ids are the guest's own word
+
+
+def siginfo(sandbox, info: bytes) -> bytes:
+    """A siginfo_t of the kernel's with the ids that the guest knows: init is 1, what is outside is 0."""
+    number, code = (int.from_bytes(info[at : at + 4], "little", signed=True) for at in (0, 8))
+    child = number == signal.SIGCHLD and code > 0
+    if not child and code not in _BY_PROCESS:
+        return info
+    pid = int.from_bytes(info[_PID], "little", signed=True)
+    told = sandbox.tree.guest(pid)
+    if child and not told:
+        told = pid  # it has been reaped by its tracer
+    uid = sandbox.tree.uid(pid)
+    if uid is None:
+        uid = sandbox.guest_uid(int.from_bytes(info[_UID], "little"))
+    return info[:16] + told.to_bytes(4, "little") + uid.to_bytes(4, "little") + info[24:]
+
+
+def telling(call: Call, address: int):
+    """The `after` of a call that stores a siginfo_t at `address`."""
+
+    def after(value: int) -> int:
+        if value >= 0:
+            info = call.memory.read(address, _SIGINFO_SIZE)
+            told = siginfo(call.sandbox, info)
+            if told != info:
+                call.memory.write(address, told)
+        return value
+
+    return after
+
+
+@linux.steer(128, "rt_sigtimedwait", when=[When(1, (0,), Plane.NATIVE)])
+def rt_sigtimedwait(call: Call):
+    return Native(after=telling(call, call.args[1]))
+
+
+# -- sending ----------------------------------------------------------------------------------------
 
 
 @linux.steer(62, "kill", when=[When(0, (0,), Plane.NATIVE)])
@@ -58,9 +107,28 @@ def rt_tgsigqueueinfo(call: Call):
     return Native({0: tree.host(_positive(call.int(0))), 1: tree.host(_positive(call.int(1)))})
 
 
+@linux.steer(424, "pidfd_send_signal")
+def pidfd_send_signal(call: Call):
+    """A directory of a process in /proc serves as a pidfd too; pidfd_send_signal(2)."""
+    pid = _directory_of(call, call.int(0))
+    if pid is None:
+        return Native()
+    if call.args[3] & 0xFFFFFFFF:
+        raise SysError(Kind.EINVAL)
+    host = call.sandbox.tree.host(pid)
+    return Native({0: host}, number=_RT_SIGQUEUEINFO if call.args[2] else _KILL)
+
+
+def _directory_of(call: Call, fd: int) -> int | None:
+    """The process, by the guest's number, whose directory in /proc descriptor `fd` is."""
+    found = call.sandbox.namespace.directory(OpenFile(call.files.get(fd)))
+    if isinstance(found, OpenFile) or found.fs.type != b"proc":
+        return None
+    names = found.node.names
+    return int(names[0]) if len(names) == 1 and names[0].isdigit() else None
+
+
 def _positive(number: int) -> int:
     if number <= 0:
         raise SysError(Kind.EINVAL)
     return number
-
-

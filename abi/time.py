@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from abi.dispatch import Support
+import struct
+
+from abi.dispatch import Call, Native, Plane, Support, When
 from abi.errors import Kind
 from abi.linux import linux
 
@@ -14,12 +16,28 @@ for _number, _name in (
 ):  # fmt: skip
     linux.native(_number, _name)
 
-linux.native(
-    222,
-    "timer_create",
-    "SIGEV_THREAD_ID for init's main thread takes the kernel's number, not 1",
-    Support.PARTIAL,
-)
+_SIGEV_THREAD_ID = 4
+_NOTIFY, _THREAD = 12, 16  # offsets in struct sigevent
+
+
+@linux.steer(222, "timer_create", when=[When(1, (0,), Plane.NATIVE)])
+def timer_create(call: Call):
+    """SIGEV_THREAD_ID names a thread of the caller's own process; for init's first one, 1, the kernel is told its number."""
+    event = call.args[1]
+    if not event or call.process.pid != call.sandbox.tree.init_pid:
+        return Native()
+    notify, thread = struct.unpack("<ii", call.memory.read(event + _NOTIFY, 8))
+    if notify != _SIGEV_THREAD_ID or thread != 1:
+        return Native()
+    call.memory.write(event + _THREAD, call.process.pid.to_bytes(4, "little"))
+
+    def after(value: int) -> int:
+        call.memory.write(event + _THREAD, (1).to_bytes(4, "little"))
+        return value
+
+    return Native(after=after)
+
+
 linux.native(159, "adjtimex", "reads only: the guest has no right to set the clock", Support.PARTIAL)
 linux.native(305, "clock_adjtime", "reads only: the guest has no right to set the clock", Support.PARTIAL)
 linux.refuse(164, "settimeofday", Kind.EPERM, "as without the capability: the clock is the host's", Support.PARTIAL)

@@ -7,7 +7,7 @@ import os
 import re
 
 from procs import elf
-from vfs.kernel import error
+from vfs.kernel import check_not_written, error, names_programs_by_file
 from vfs.namespace import FsContext, Location, Namespace, OpenFile
 
 _HEAD = 4096  # one page holds the ELF header, its program headers and any #! line
@@ -39,11 +39,20 @@ class ExecPlan:
         os.close(self.fd)
 
 
-def plan(namespace: Namespace, context: FsContext, target: Location | OpenFile, name: bytes) -> ExecPlan:
+def plan(
+    namespace: Namespace,
+    context: FsContext,
+    target: Location | OpenFile,
+    name: bytes,
+    *,
+    unnamed: bool = False,
+    closing: bool = False,
+) -> ExecPlan:
     """What execve(2) of `target`, called `name` by the guest, comes to.
 
-    EACCES (not a file, or no execute permission), ENOEXEC, ELOOP (too many ``#!``), and the errors of
-    finding the interpreter.
+    `unnamed`: it was given by descriptor alone; `closing`: by a descriptor that is closed by then, so that no
+    interpreter could open it.  EACCES (not a file, or no execute permission), ENOEXEC, ELOOP (too many ``#!``),
+    ETXTBSY (a script that somebody writes), ENOENT (`closing`), and the errors of finding the interpreter.
     """
     comm = name.rpartition(b"/")[2][:15]
     path = name  # of the file at hand; `name` stays what the guest said, as AT_EXECFN and comm do
@@ -54,7 +63,10 @@ def plan(namespace: Namespace, context: FsContext, target: Location | OpenFile, 
         result = ExecPlan(fd, location, name, comm)
         head = os.pread(fd, _HEAD, 0)
         if head[:2] == b"#!":
+            check_not_written(fd)  # of a program the kernel asks itself
             interpreter, argument = _script(head)
+            if closing:
+                raise error(errno.ENOENT)
             arguments = [interpreter, *([argument] if argument else []), path, *(arguments or [b""])[1:]]
             path = interpreter
             target = namespace.walk(context, context.cwd, interpreter)
@@ -65,6 +77,8 @@ def plan(namespace: Namespace, context: FsContext, target: Location | OpenFile, 
         result.abi = binary.abi
         result.interpreter = binary.interpreter
         result.arguments = arguments
+        if unnamed and names_programs_by_file():
+            result.comm = _file_name(fd)[:15]
         return result
     raise error(errno.ELOOP)
 
@@ -83,6 +97,11 @@ def _open(target: Location | OpenFile) -> tuple[int, Location | None]:
     if path is None:
         return target.fs.open(target.node, os.O_RDONLY), location
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC), location
+
+
+def _file_name(fd: int) -> bytes:
+    """The last name of an open file, whether or not it still has it."""
+    return os.readlink(b"/proc/self/fd/%d" % fd).removesuffix(b" (deleted)").rpartition(b"/")[2]
 
 
 def _script(head: bytes) -> tuple[bytes, bytes]:

@@ -11,6 +11,8 @@ import os
 
 from vfs.kernel import error
 
+_DEPARTED_MAX = 4096
+
 
 class Process:
     """A thread group.  `pid` is the kernel's number; `table` is its ABI's."""
@@ -57,6 +59,7 @@ class ProcessTree:
         self.processes: dict[int, Process] = {}
         self.forking: set[int] = set()  # tasks let into fork whose child is not seen yet
         self.zombies: set[int] = set()  # processes that ended; some are gone by now
+        self.departed: dict[int, int] = {}  # the real uids of processes that ended, where not 0, for who learns of it later
         self.init_pid = 0
 
     def add(self, task: Task) -> None:
@@ -70,7 +73,20 @@ class ProcessTree:
             task.process.tasks.pop(tid, None)
             if not task.process.tasks and self.processes.get(task.process.pid) is task.process:
                 del self.processes[task.process.pid]
+                self._departs(task.process)
         return task
+
+    def _departs(self, process: Process) -> None:
+        self.departed.pop(process.pid, None)
+        if process.credentials.uid:
+            self.departed[process.pid] = process.credentials.uid
+            if len(self.departed) > _DEPARTED_MAX:
+                del self.departed[next(iter(self.departed))]
+
+    def uid(self, number: int) -> int | None:
+        """The real uid of a task by the kernel's number, or of a process that has ended; None when nobody knows."""
+        task = self.tasks.get(number)
+        return task.process.credentials.uid if task is not None else self.departed.get(number)
 
     # -- numbers ------------------------------------------------------------------------------
 

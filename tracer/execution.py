@@ -16,6 +16,7 @@ import struct
 
 from abi.errors import Kind, SysError
 from procs.execution import ExecPlan
+from vfs import kernel
 from vfs.namespace import Location
 
 _AT_BASE, _AT_ENTRY, _AT_EXECFN, _AT_SYSINFO_EHDR = 7, 9, 31, 33
@@ -107,6 +108,11 @@ class Programs:
                 return Program(os.dup(plan.fd), interpreter)
         except OSError:
             pass  # the host has no such file
+        try:
+            kernel.check_not_written(plan.fd)  # of a copy the kernel could not say it
+        except OSError:
+            os.close(interpreter)
+            raise
         key = (plan.stat.st_dev, plan.stat.st_ino, plan.stat.st_size, plan.stat.st_mtime_ns, mine.st_dev, mine.st_ino)
         copy = self._copies.pop(key, None)
         if copy is None:

@@ -53,6 +53,15 @@ class GuestFiles:
         finally:
             os.close(copy)
 
+    def closes_on_exec(self, fd: int) -> bool:
+        """Whether a descriptor has FD_CLOEXEC; not, where nobody can tell."""
+        try:
+            with open(b"/proc/%d/task/%d/fdinfo/%d" % (self._process.pid, self._tid, fd), "rb") as file:
+                flags = next(line for line in file if line.startswith(b"flags:"))
+        except (OSError, StopIteration):
+            return False
+        return bool(int(flags.split()[1], 8) & os.O_CLOEXEC)
+
     def set_foreground(self, fd: int, group: int, task):
         """tcsetpgrp(3) for a group already judged; the terminal is asked directly where it is ours.
 

@@ -29,6 +29,7 @@ from abi.dispatch import (
 )
 from abi.errors import Kind, SysError
 from abi.messages import say
+from abi.signals import siginfo
 from procs.tree import Process, Task
 from tracer import gate, ptrace
 from tracer.execution import Image, Programs
@@ -447,22 +448,11 @@ class Supervisor:
         return entry is not None and entry.plane is Plane.ANSWER
 
     def _translate_siginfo(self, task: TracedTask) -> None:
-        """The sender the guest sees: init is 1, what is outside is 0.  sigaction(2)."""
+        """The sender as the guest knows it; sigaction(2)."""
         info = ptrace.siginfo(task.tid)
-        code = int.from_bytes(info[8:12], "little", signed=True)
-        number = int.from_bytes(info[0:4], "little")
-        if code not in (0, -1, -3, -6) and number != signal.SIGCHLD:
-            return  # not SI_USER, SI_QUEUE, SI_MESGQ, SI_TKILL: no process is named
-        pid = int.from_bytes(info[16:20], "little", signed=True)
-        uid = int.from_bytes(info[20:24], "little")
-        new_pid = self.tree.guest(pid)
-        if number == signal.SIGCHLD and not new_pid and code > 0:
-            new_pid = pid  # a child just reaped by us, who is its tracer
-        new_uid = self.sandbox.guest_uid(uid)
-        if (new_pid, new_uid) != (pid, uid):
-            ptrace.set_siginfo(
-                task.tid, info[:16] + new_pid.to_bytes(4, "little") + new_uid.to_bytes(4, "little") + info[24:]
-            )
+        told = siginfo(self.sandbox, info)
+        if told != info:
+            ptrace.set_siginfo(task.tid, told)
 
     def _say_fault(self, task: TracedTask, number: int) -> None:
         registers = ptrace.getregs(task.tid)
@@ -555,10 +545,14 @@ class Supervisor:
         result = dispatch(entry, Call(self.sandbox, task, number, arguments, task.memory, task.files))
         match result:
             case Native(changed=changed, number=other, after=after):
+                # What stays as it is needs no stop at the call's end, in which a signal to the caller itself could be lost.
+                changed = {
+                    index: value & U64 for index, value in changed.items() if registers[ARGUMENTS[index]] != value & U64
+                }
                 if changed or other is not None or after is not None:
                     task.restore = (list(registers), after)
                     for index, value in changed.items():
-                        registers[ARGUMENTS[index]] = value & U64
+                        registers[ARGUMENTS[index]] = value
                     if other is not None:
                         registers[ORIG_RAX] = other
                     ptrace.setregs(task.tid, registers)

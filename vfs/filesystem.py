@@ -8,6 +8,7 @@ override fails as the kernel fails on a file system without that feature.
 
 from __future__ import annotations
 
+import bisect
 import errno
 import os
 import stat
@@ -169,7 +170,7 @@ class FileSystem:
 
     def getdents(self, node: Node, fd: int, size: int) -> bytes:
         """getdents64(2) on descriptor `fd` of the directory `node`, which holds the offset."""
-        return made_up_entries(self.entries(node), fd, size)
+        return live_entries(self.entries(node), fd, size)
 
     def entries(self, node: Node) -> list[tuple[bytes, int, int]]:
         """A made-up directory's (name, inode, d_type), without ``.`` and ``..``."""
@@ -245,18 +246,38 @@ def dirent64(name: bytes, inode: int, offset: int, kind: int) -> bytes:
     return (DIRENT64.pack(inode, offset, length, kind) + name).ljust(length, b"\0")
 
 
-def made_up_entries(entries: list[tuple[bytes, int, int]], fd: int, size: int, base: int = 0) -> bytes:
-    """Records of a listing of our own from the descriptor's offset on, which counts them from `base`."""
-    listing = [(b".", 1, 4), (b"..", 1, 4), *entries] if base == 0 else entries
-    position = os.lseek(fd, 0, os.SEEK_CUR) - base
+_NUMBERED = 1 << 16  # more names than a directory has beside numbers
+
+
+def live_entries(entries: list[tuple[bytes, int, int]], fd: int, size: int) -> bytes:
+    """Records of a listing that is made anew for each call, from the descriptor's offset on.
+
+    Names that are numbers, of processes or descriptors, come and go while they are read: their offsets say which they are.
+    """
+    others = [(b".", 1, 4), (b"..", 1, 4), *(entry for entry in entries if not entry[0].isdigit())]
+    listing = list(enumerate(others, 1))
+    numbers = sorted((int(entry[0]), entry) for entry in entries if entry[0].isdigit())
+    listing += [(_NUMBERED + number, entry) for number, entry in numbers]
+    return _records(listing, fd, size)
+
+
+def made_up_entries(entries: list[tuple[bytes, int, int]], fd: int, size: int, base: int) -> bytes:
+    """Records of a listing that is kept, from the descriptor's offset on, which counts them from `base`."""
+    return _records(list(enumerate(entries, base + 1)), fd, size)
+
+
+def _records(listing: list[tuple[int, tuple[bytes, int, int]]], fd: int, size: int) -> bytes:
+    """Of entries with the offset behind each, those that follow the descriptor's.  EINVAL when not even one fits."""
+    start = position = os.lseek(fd, 0, os.SEEK_CUR)
     result = bytearray()
-    for index, (name, inode, kind) in enumerate(listing[position:], position + 1):
-        record = dirent64(name, inode, base + index, kind)
+    for offset, (name, inode, kind) in listing[bisect.bisect_right(listing, start, key=lambda entry: entry[0]) :]:
+        record = dirent64(name, inode, offset, kind)
         if len(result) + len(record) > size:
+            if not result:
+                raise error(errno.EINVAL)
             break
         result += record
-        position = index
-    if not result and position < len(listing):
-        raise error(errno.EINVAL)  # not even one fits
-    os.lseek(fd, base + position, os.SEEK_SET)
+        position = offset
+    if position != start:
+        os.lseek(fd, position, os.SEEK_SET)
     return bytes(result)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import os
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -202,3 +203,24 @@ def _name_in(directory: int, status: os.stat_result) -> bytes:
 def self_path(fd: int) -> bytes:
     """A name through which this process can open `fd`'s file anew, with other flags."""
     return b"/proc/self/fd/%d" % fd
+
+
+_EXECVEAT, _AT_EMPTY_PATH, _AT_EXECVE_CHECK = 322, 0x1000, 0x10000
+_ARGUMENTS = (ctypes.c_char_p * 2)(b"", None)
+
+
+@functools.cache
+def names_programs_by_file() -> bool:
+    """Whether execveat(2) with an empty path names the task after the file, and can only check: Linux 6.14."""
+    major, minor = os.uname().release.split(".")[:2]
+    return (int(major), int("".join(filter(str.isdigit, minor)))) >= (6, 14)
+
+
+def check_not_written(fd: int) -> None:
+    """ETXTBSY when somebody has the file open for writing, where the kernel can be asked."""
+    if names_programs_by_file():
+        try:
+            raw(_EXECVEAT, fd, b"", _ARGUMENTS, None, _AT_EMPTY_PATH | _AT_EXECVE_CHECK)
+        except OSError as problem:
+            if problem.errno == errno.ETXTBSY:
+                raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+from functools import partial
 
 from abi.dispatch import AT_FDCWD, OK, Call, Execute, Native, Plane, Return, Support, When
 from abi.errors import Kind, SysError
@@ -141,7 +142,8 @@ def execveat(call: Call):
         name = path if named else b"/dev/fd/%d/%s" % (dirfd, path)
     else:
         found, name = find_or_self(call, dirfd, path, flags), b"/dev/fd/%d" % dirfd
-    return _execute(call, found, name, unnamed=not path, closing=not named and call.files.closes_on_exec(dirfd))
+    closing = None if named else partial(call.files.closes_on_exec, dirfd)
+    return _execute(call, found, name, unnamed=not path, closing=closing)
 
 
 linux.native(60, "exit")

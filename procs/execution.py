@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Callable
 
 from procs import elf
 from vfs.kernel import check_not_written, error, names_programs_by_file
@@ -46,12 +47,12 @@ def plan(
     name: bytes,
     *,
     unnamed: bool = False,
-    closing: bool = False,
+    closing: Callable[[], bool] | None = None,
 ) -> ExecPlan:
     """What execve(2) of `target`, called `name` by the guest, comes to.
 
-    `unnamed`: it was given by descriptor alone; `closing`: by a descriptor that is closed by then, so that no
-    interpreter could open it.  EACCES (not a file, or no execute permission), ENOEXEC, ELOOP (too many ``#!``),
+    `unnamed`: it was given by descriptor alone; `closing` tells whether the descriptor it was given by is closed by
+    then, so that no interpreter could open it.  EACCES (not a file, or no execute permission), ENOEXEC, ELOOP (too many ``#!``),
     ETXTBSY (a script that somebody writes), ENOENT (`closing`), and the errors of finding the interpreter.
     """
     comm = name.rpartition(b"/")[2][:15]
@@ -65,7 +66,7 @@ def plan(
         if head[:2] == b"#!":
             check_not_written(fd)  # of a program the kernel asks itself
             interpreter, argument = _script(head)
-            if closing:
+            if closing is not None and closing():
                 raise error(errno.ENOENT)
             arguments = [interpreter, *([argument] if argument else []), path, *(arguments or [b""])[1:]]
             path = interpreter

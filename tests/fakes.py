@@ -97,6 +97,9 @@ class Files(GuestFiles):
             raise SysError(Kind.EBADF)
         return os.dup(self.table[fd])
 
+    def closes_on_exec(self, fd: int) -> bool:
+        return not os.get_inheritable(self.table[fd])
+
     def close(self) -> None:
         while self.table:
             os.close(self.table.popitem()[1])

@@ -121,7 +121,10 @@ def pidfd_send_signal(call: Call):
 
 def _directory_of(call: Call, fd: int) -> int | None:
     """The process, by the guest's number, whose directory in /proc descriptor `fd` is."""
-    found = call.sandbox.namespace.directory(OpenFile(call.files.get(fd)))
+    try:
+        found = call.sandbox.namespace.directory(OpenFile(call.files.get(fd)))
+    except FileNotFoundError:  # of one that is gone
+        raise SysError(Kind.ESRCH) from None
     if isinstance(found, OpenFile) or found.fs.type != b"proc":
         return None
     names = found.node.names

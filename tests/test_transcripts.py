@@ -30,3 +30,7 @@ def same(guest, int80, tmp_path):
 
 def test_exec_in_every_form(same):
     same("exec_forms")
+
+
+def test_signals_in_every_form(same):
+    same("signal_forms")

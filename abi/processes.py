@@ -22,6 +22,7 @@ _CLONE_PTRACE = 0x00002000
 _CLONE_NEW = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
 _CLONE_NEVER = _CLONE_UNTRACED | _CLONE_PTRACE | _CLONE_NEW
 _CLONE_PIDFD = 0x00001000
+_CLONE_PARENT, _CLONE_THREAD, _CLONE_DETACHED = 0x00008000, 0x00010000, 0x00400000
 _CLONE_PARENT_SETTID = 0x00100000
 
 
@@ -69,7 +70,9 @@ def clone3(call: Call):
     flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls = _CLONE_ARGS.unpack_from(raw)
     if any(raw[64:]) or flags >> 32:  # set_tid, cgroup, CLONE_CLEAR_SIGHAND
         raise SysError(Kind.ENOSYS)
-    if flags & 0xFF or exit_signal & ~0x7F or bool(stack) != bool(stack_size):
+    if flags & (0xFF | _CLONE_DETACHED) or exit_signal > 64 or bool(stack) != bool(stack_size):
+        raise SysError(Kind.EINVAL)
+    if exit_signal and flags & (_CLONE_THREAD | _CLONE_PARENT):
         raise SysError(Kind.EINVAL)
     if flags & _CLONE_NEVER:
         raise SysError(Kind.EPERM)

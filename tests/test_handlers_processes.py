@@ -240,6 +240,17 @@ def test_clone3_gives_the_pidfd_where_clone_gives_it(family):
     assert native(family, "clone3", clone_args(CLONE_PIDFD, pidfd=0x5000), 64).changed[2] == 0x5000
 
 
+def test_clone3_stores_the_number_itself_where_clone_has_no_place_for_both(family):
+    address = family.guest.memory.room(4)
+    args = clone_args(CLONE_PIDFD | CLONE_PARENT_SETTID, pidfd=0x5000, parent_tid=address)
+    result = native(family, "clone3", args, 64)
+    assert result.changed[0] == CLONE_PIDFD | 17
+    assert result.after(-errno.EAGAIN) == -errno.EAGAIN
+    assert family.guest.memory.read(address, 4) == bytes(4)
+    assert result.after(77) == 77
+    assert family.guest.memory.read(address, 4) == (77).to_bytes(4, "little")
+
+
 @pytest.mark.parametrize(
     "args, size, number",
     [
@@ -248,7 +259,8 @@ def test_clone3_gives_the_pidfd_where_clone_gives_it(family):
         (clone_args(0x2000), 64, errno.EPERM), (clone_args(exit_signal=0x100), 64, errno.EINVAL),
         (clone_args(stack=4096), 64, errno.EINVAL), (clone_args(stack_size=4096), 64, errno.EINVAL),
         (clone_args(1 << 32), 64, errno.ENOSYS), (clone_args(more=struct.pack("<Q", 1)), 72, errno.ENOSYS),
-        (BAD, 64, errno.EFAULT), (clone_args(1), 64, errno.EINVAL),
+        (BAD, 64, errno.EFAULT), (clone_args(1), 64, errno.EINVAL), (clone_args(exit_signal=65), 64, errno.EINVAL),
+        (clone_args(0x8000), 64, errno.EINVAL), (clone_args(0x400000), 64, errno.EINVAL),
     ],
 )  # fmt: skip
 def test_clone3_refuses_what_it_must(family, args, size, number):

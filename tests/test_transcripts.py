@@ -34,3 +34,7 @@ def test_exec_in_every_form(same):
 
 def test_signals_in_every_form(same):
     same("signal_forms")
+
+
+def test_threads_in_every_form(same):
+    same("thread_forms")

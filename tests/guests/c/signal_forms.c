@@ -160,13 +160,13 @@ static void senders(void)
     tell("pthread_sigqueue", &last);
     killpg(0, 0);
     catch(SIGCHLD, 0);
+    block(SIG_BLOCK, SIGUSR1);
     fflush(stdout);
     if (!(child = fork())) {
         kill(getppid(), SIGUSR1);
         sigqueue(getppid(), SIGUSR2, value);
         _exit(3);
     }
-    block(SIG_BLOCK, SIGUSR1); /* whether before or after it came */
     while (waitpid(child, NULL, 0) < 0)
         ;
     tell("a child's end", &last);

@@ -63,11 +63,11 @@ static void tell(const char *what, const siginfo_t *info)
 {
     printf("%s: signal %d %s", what, info->si_signo, code(info->si_signo, info->si_code));
     if (info->si_signo == SIGCHLD && info->si_code > 0)
-        printf(" from %s uid %d status %d", who(info->si_pid), info->si_uid, info->si_status);
+        printf(" from %s uid %s status %d", who(info->si_pid), info->si_uid == getuid() ? "mine" : "other", info->si_status);
     else if (info->si_code == SI_TIMER)
         printf(" value %d overrun %d", info->si_value.sival_int, info->si_overrun);
     else if (info->si_code <= 0)
-        printf(" from %s uid %d value %d", who(info->si_pid), info->si_uid, info->si_code == SI_QUEUE ? info->si_value.sival_int : 0);
+        printf(" from %s uid %s value %d", who(info->si_pid), info->si_uid == getuid() ? "mine" : "other", info->si_code == SI_QUEUE ? info->si_value.sival_int : 0);
     printf("\n");
 }
 

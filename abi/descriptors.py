@@ -47,7 +47,7 @@ _F_NATIVE = (
     72,
     "fcntl",
     "the lock holder F_GETLK names is the kernel's number of init, not 1; F_SETLEASE, which could hold the supervisor, "
-    "is EINVAL",
+    "and F_OWNER_TID are EINVAL",
     Support.PARTIAL,
     when=[When(1, _F_NATIVE, Plane.NATIVE)],
 )
@@ -106,6 +106,7 @@ _IOCTL_NATIVE = (
     0x802C542A, 0x402C542B, 0x402C542C, 0x402C542D,  # TCGETS2 .. TCSETSF2
     0x80045430, 0x40045431, 0x80045438, 0x80045439, 0x80045440, 0x5441,  # ptmx: number, lock, packet, peer
     0x5450, 0x5451, 0x5452, 0x5460,  # FIONCLEX, FIOCLEX, FIOASYNC, FIOQSIZE
+    0x5456, 0x5457,  # TIOCGLCKTRMIOS, TIOCSLCKTRMIOS
     0x8905, 0x8906, 0x8907,  # SIOCATMARK, SIOCGSTAMP, SIOCGSTAMPNS
     0x40049409, 0x4020940D,  # FICLONE, FICLONERANGE
     0x80086601, 0xC020660B,  # FS_IOC_GETFLAGS, FS_IOC_FIEMAP

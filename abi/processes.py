@@ -57,7 +57,7 @@ _CLONE_ARGS = struct.Struct("<8Q")
 @linux.steer(
     435,
     "clone3",
-    "turned into clone, whose flags are a register no thread can change; what clone cannot say is ENOSYS",
+    "turned into clone, whose flags are a register no thread can change; set_tid, cgroup and CLONE_CLEAR_SIGHAND are ENOSYS",
     Support.PARTIAL,
 )
 def clone3(call: Call):
@@ -118,18 +118,21 @@ linux.refuse(308, "setns", Kind.EPERM, "as without the capability: namespaces ar
 # -- running ----------------------------------------------------------------------------------------
 
 
+_EXEC = "set-id bits are ignored; a program that names a loader the host has not runs from a copy, so writing to it is no ETXTBSY"
+
+
 def _execute(call: Call, found, name: bytes, **how):
     process = call.process
     return Execute(execution.plan(call.sandbox.namespace, process.fs, found, name, **how))
 
 
-@linux.steer(59, "execve", "set-id bits are ignored", Support.PARTIAL)
+@linux.steer(59, "execve", _EXEC, Support.PARTIAL)
 def execve(call: Call):
     path = call.path(0)
     return _execute(call, call.find(AT_FDCWD, path), path)
 
 
-@linux.steer(322, "execveat", "set-id bits are ignored; AT_EXECVE_CHECK is EINVAL", Support.PARTIAL)
+@linux.steer(322, "execveat", f"{_EXEC}; AT_EXECVE_CHECK is EINVAL", Support.PARTIAL)
 def execveat(call: Call):
     dirfd, flags = call.int(0), call.int(4)
     path = call.path(1)

@@ -373,9 +373,10 @@ def test_a_terminals_group_must_be_a_members(family):
 
 def test_in_a_session_of_the_guests_the_kernel_sets_a_terminals_group(family, monkeypatch):
     monkeypatch.setattr(os, "getsid", lambda pid: pid)
+    fd = family.guest.files.add(os.open("/dev/null", os.O_RDWR))
     init = bytearray(struct.pack("<i", 1))
-    assert native(family, "ioctl", 0, TIOCSPGRP, init).placed == {2: struct.pack("<i", family.init.pid)}
-    other = native(family, "ioctl", 0, TIOCSPGRP, bytearray(struct.pack("<i", family.member.pid)))
+    assert native(family, "ioctl", fd, TIOCSPGRP, init).placed == {2: struct.pack("<i", family.init.pid)}
+    other = native(family, "ioctl", fd, TIOCSPGRP, bytearray(struct.pack("<i", family.member.pid)))
     assert (other.changed, other.placed) == ({}, {})
 
 

@@ -101,6 +101,8 @@ def _add_sandbox_options(parser: _Parser) -> None:
     add("-w", "--workdir", metavar="DIR", help="where to start (default: here on this machine's root, else /)")
     add("--hostname", metavar="NAME", default="int80", help="what uname says (default: int80)")
     add("-u", "--user", metavar="UID[:GID]", default="0:0", help="who the command believes it is (default: 0:0)")
+    add("-t", "--tty", action="store_true", help="give the command a terminal of its own, relayed from and to int80's streams")
+    add("-i", "--interactive", action="store_true", help="nothing: the standard input is always handed on")
     add("--pids-limit", metavar="N", type=int, help="at most N tasks at once")
     add("--no-patch", action="store_true", help="never rewrite int 0x80 sites: every one of them traps, every time")
     add("--no-ia32", action="store_true", help="take the gate's path for hosts without IA32 emulation (for tests)")
@@ -178,6 +180,9 @@ def _settings(parser: _Parser, options: argparse.Namespace, on_host: bool):
     settings.workdir = os.fsencode(options.workdir or (_here() if on_host else "/"))
     settings.workdir_asked = options.workdir is not None
     settings.hostname = _hostname(parser, options.hostname)
+    settings.tty = options.tty
+    if options.tty:
+        settings.env.setdefault(b"TERM", b"xterm")
     settings.patch = not options.no_patch
     settings.force_segv = options.no_ia32
     settings.verbose = options.verbose

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 
 from abi.dispatch import Call, Native, Plane, Support, When, signed
 from abi.errors import Kind, SysError
 from abi.linux import linux
+from vfs.namespace import OpenFile
 
 for _number, _name in (
     (0, "read"), (1, "write"), (3, "close"), (7, "poll"), (8, "lseek"), (17, "pread64"), (18, "pwrite64"),
@@ -95,7 +98,8 @@ def _owner(tree, value: int) -> int:
 
 # -- ioctl ------------------------------------------------------------------------------------------
 
-_TIOCGPGRP, _TIOCSPGRP, _TIOCGSID = 0x540F, 0x5410, 0x5429
+_TIOCGPGRP, _TIOCSPGRP, _TIOCGSID, _TIOCSTI = 0x540F, 0x5410, 0x5429, 0x5412
+_TCXONC, _NO_ACTION = 0x540A, 99
 _IOCTL_NATIVE = (
     0x5401, 0x5402, 0x5403, 0x5404, 0x5405, 0x5406, 0x5407, 0x5408,  # TCGETS .. TCSETAF
     0x5409, 0x540A, 0x540B, 0x540E,  # TCSBRK, TCXONC, TCFLSH, TIOCSCTTY
@@ -116,7 +120,7 @@ _IOCTL_NATIVE = (
 @linux.steer(
     16,
     "ioctl",
-    "an allow-list of requests: terminals, sockets, FIONREAD and its like, clone ranges; the rest is ENOTTY",
+    "an allow-list of requests: terminals, sockets, FIONREAD and its like, clone ranges; TIOCSTI is EIO, the rest ENOTTY",
     Support.PARTIAL,
     when=[When(1, _IOCTL_NATIVE, Plane.NATIVE)],
 )
@@ -138,8 +142,28 @@ def ioctl(call: Call):
             group = signed(int.from_bytes(memory.read(address, 4), "little"))
             if group < 0:
                 raise SysError(Kind.EINVAL)
-            host = tree.host_group(group)
-            return call.files.set_foreground(call.int(0), host, call.task)
+            return _set_foreground(call, group, tree.host_group(group))
+        case c if c == _TIOCSTI:
+            raise SysError(Kind.EIO)  # as where dev.tty.legacy_tiocsti is 0
     raise SysError(Kind.ENOTTY)
 
 
+def _set_foreground(call: Call, group: int, host: int):
+    """tcsetpgrp(3).  ENOTTY, EPERM.
+
+    In a session of the guest's own the kernel may do it: whatever number it reads, only groups of that session can be
+    named.  In the session that int80 was started in there are groups of the host's, so there the supervisor does it,
+    once the kernel has settled by a request that changes nothing whether the caller may, or gets SIGTTOU.
+    """
+    if os.getsid(call.process.pid) != os.getsid(0):
+        return Native() if host == group else Native(placed={2: host.to_bytes(4, "little")})
+    file, terminal = OpenFile(call.files.get(call.int(0))), call.sandbox.terminal
+    if terminal is None:
+        raise SysError(Kind.ENOTTY)
+
+    def after(value: int) -> int:
+        if value == -errno.EINVAL:
+            return terminal.set_foreground(file.fd, host)
+        return -errno.ENOTTY if value == -errno.EIO else value
+
+    return Native({1: _TCXONC, 2: _NO_ACTION}, after=after)

@@ -148,29 +148,39 @@ class Fail(DispatchResult):
 class InstallFile(DispatchResult):
     """Give the caller the host descriptor `fd` (owned by the result); its new number is the value.
 
-    `path`: an ``O_PATH`` descriptor of the same file is wanted, whatever `fd` is.
+    `path`: an ``O_PATH`` descriptor of the same file is wanted, whatever `fd` is.  `claims`: it is a terminal, and becomes
+    the one of the caller's session.
     """
 
-    __slots__ = ("cloexec", "fd", "path")
+    __slots__ = ("claims", "cloexec", "fd", "path")
 
-    def __init__(self, fd: int, cloexec: bool, path: bool = False) -> None:
+    def __init__(self, fd: int, cloexec: bool, path: bool = False, claims: bool = False) -> None:
         self.fd = fd
         self.cloexec = cloexec
         self.path = path
+        self.claims = claims
 
 
 class Native(DispatchResult):
     """The kernel carries it out, with `changed` arguments (index -> value), maybe as another call.
 
-    `after(value)` is called with the kernel's raw result (negative errno) and gives the one to return.
+    `after(value)` is called with the kernel's raw result (negative errno) and gives the one to return.  `placed` (index ->
+    bytes) is put below the caller's stack, and the argument points there: other threads can change it meanwhile.
     """
 
-    __slots__ = ("after", "changed", "number")
+    __slots__ = ("after", "changed", "number", "placed")
 
-    def __init__(self, changed: dict[int, int] | None = None, number: int | None = None, after=None) -> None:
+    def __init__(
+        self,
+        changed: dict[int, int] | None = None,
+        number: int | None = None,
+        after=None,
+        placed: dict[int, bytes] | None = None,
+    ) -> None:
         self.changed = changed or {}
         self.number = number
         self.after = after
+        self.placed = placed or {}
 
 
 class Execute(DispatchResult):

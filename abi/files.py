@@ -12,6 +12,7 @@ from abi.dispatch import AT_FDCWD, OK, Call, InstallFile, Later, Plane, Support,
 from abi.errors import Kind, SysError
 from abi.linux import linux
 from abi.status import give_owner, owner, pack_stat, pack_statx
+from procs.tree import controlling_terminal
 from vfs import kernel
 from vfs.hostfs import kept_status
 from vfs.kernel import self_path
@@ -24,7 +25,8 @@ AT_EMPTY_PATH = 0x1000
 _AT_STATX_SYNC = 0x6000
 _O_TMPFILE = 0o20000000
 _WRITES = os.O_WRONLY | os.O_RDWR
-_S_IFMT, _S_IFREG, _S_IFIFO = 0o170000, 0o100000, 0o010000
+_S_IFMT, _S_IFREG, _S_IFIFO, _S_IFCHR = 0o170000, 0o100000, 0o010000, 0o020000
+_PTMX = os.makedev(5, 2)
 _EPERM_FIFO = "a named pipe that waits for its other end can be interrupted, as natively"
 
 
@@ -85,7 +87,9 @@ def open_found(call: Call, found: Location | OpenFile, flags: int, cloexec: bool
     if writes and found.mount.read_only and mode in (_S_IFREG, 0o040000):
         raise SysError(Kind.EISDIR if mode == 0o040000 else Kind.EROFS)
     try:
-        return InstallFile(found.fs.open(found.node, flags), cloexec, path)
+        fd = found.fs.open(found.node, flags)
+        claims = mode == _S_IFCHR and not flags & (os.O_NOCTTY | os.O_PATH) and _claims(call, fd)
+        return InstallFile(fd, cloexec, path, claims)
     except BlockingIOError:
         if mode != _S_IFIFO:
             raise
@@ -96,6 +100,12 @@ def open_found(call: Call, found: Location | OpenFile, flags: int, cloexec: bool
             return InstallFile(kernel.open_interruptible(self_path(node.fd), wanted), cloexec)
 
         return Later(work)
+
+
+def _claims(call: Call, fd: int) -> bool:
+    """Whether a device just opened becomes the terminal of its opener's session, which has none and is led by it; tty(4)."""
+    pid = call.process.pid
+    return os.isatty(fd) and os.fstat(fd).st_rdev != _PTMX and os.getsid(pid) == pid and not controlling_terminal(pid)
 
 
 def _reopen(target: OpenFile, flags: int) -> int:

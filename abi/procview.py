@@ -6,6 +6,7 @@ import os
 
 from abi.errors import SysError
 from abi.processes import comm
+from procs.tree import controlling_terminal
 from vfs.namespace import FsContext, OpenFile
 
 _CAP_SYS_PTRACE = 19
@@ -46,6 +47,15 @@ class ProcView:
 
     def guest_session(self, number: int) -> int:
         return self._tree.guest_session(number)
+
+    def terminal(self, number: int) -> int:
+        """A controlling terminal's device number; 0 for one that was not handed in."""
+        devices = self._sandbox.devices
+        return number if devices is not None and devices.terminal(number) is not None else 0
+
+    def callers_terminal(self) -> int:
+        """The device number of the caller's controlling terminal, 0 for none."""
+        return controlling_terminal(self._sandbox.caller.process.pid)
 
     def caller(self) -> tuple[int, int]:
         task = self._sandbox.caller

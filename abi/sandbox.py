@@ -9,7 +9,8 @@ class Sandbox:
     """The state behind the tables.
 
     `namespace` is the mount table, `tree` the processes; `caller` is the task whose call is being answered, for
-    those objects (``/proc/self``) that differ by who looks.
+    those objects (``/proc/self``) that differ by who looks.  `terminal` (`tracer.terminal.Terminal`) is the one that int80
+    was started on and lends to the guests, `devices` the tree at /dev, which knows the terminals there are.
     """
 
     def __init__(self, namespace, tree, hostname: bytes = b"int80", verbose: bool = False) -> None:
@@ -20,6 +21,8 @@ class Sandbox:
         self.verbose = verbose
         self.pids_limit: int | None = None
         self.caller = None
+        self.terminal = None
+        self.devices = None
         self.host_uid = os.geteuid()
         self.host_gid = os.getegid()
 

@@ -44,7 +44,7 @@ class Settings:
 
     __slots__ = (
         "argv", "env", "force_segv", "hidden", "hooks", "hostname", "lowers", "patch", "pids_limit", "policing", "read_only",
-        "rootfs", "store", "tmpfs", "trace", "uid_gid", "upper", "verbose", "volumes", "workdir", "workdir_asked",
+        "rootfs", "store", "tmpfs", "trace", "tty", "uid_gid", "upper", "verbose", "volumes", "workdir", "workdir_asked",
     )  # fmt: skip
 
     def __init__(self, rootfs: str | None, argv: list[bytes]) -> None:
@@ -63,6 +63,7 @@ class Settings:
         self.workdir_asked = True  # else / will do where it is not there
         self.read_only = False
         self.pids_limit: int | None = None
+        self.tty = False  # whether it gets a terminal of its own
         self.patch = True
         self.force_segv = False
         self.verbose = False
@@ -94,21 +95,33 @@ def _run(settings: Settings, scratch) -> int:
     namespace = Namespace(roots.root(settings, scratch), settings.read_only)
     sandbox = Sandbox(namespace, tree, settings.hostname, settings.verbose)
     sandbox.pids_limit = settings.pids_limit
-    roots.mount(namespace, settings, scratch, _made_up(sandbox))
+    relay = _relay() if settings.tty else None
+    roots.mount(namespace, settings, scratch, _made_up(sandbox, (0, 1, 2) if relay is None else (relay.slave,)))
     context = _context(namespace, settings)
     credentials = Credentials(*settings.uid_gid)
     name = _find(sandbox, context, settings)
-    status = _supervise(sandbox, settings, context, credentials, name)
+    status = _supervise(sandbox, settings, context, credentials, name, relay)
     return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
-def _made_up(sandbox: Sandbox) -> list[tuple]:
-    """The trees that show the sandbox itself, and where they go."""
+def _relay():
+    from tracer.relay import Relay
+
+    try:
+        return Relay()
+    except OSError as problem:
+        raise CannotRun(f"--tty: no pseudo-terminal can be had: {problem.strerror.lower()}") from None
+
+
+def _made_up(sandbox: Sandbox, stdio: tuple[int, ...]) -> list[tuple]:
+    """The trees that show the sandbox itself, and where they go; `stdio` may be terminals."""
     from abi.procview import ProcView
     from vfs.procfs import ProcFs
     from vfs.sysfs import SysFs
 
-    return [(ProcFs(ProcView(sandbox)), b"/proc"), (SysFs(), b"/sys"), (DevFs((0, 1, 2)), b"/dev")]
+    view = ProcView(sandbox)
+    sandbox.devices = DevFs(stdio, view)
+    return [(ProcFs(view), b"/proc"), (SysFs(), b"/sys"), (sandbox.devices, b"/dev")]
 
 
 def _context(namespace: Namespace, settings: Settings) -> FsContext:
@@ -162,13 +175,14 @@ def _is_there(sandbox: Sandbox, context: FsContext, path: bytes) -> bool:
     return True
 
 
-def _supervise(sandbox: Sandbox, settings: Settings, context, credentials, name: bytes) -> int:
+def _supervise(sandbox: Sandbox, settings: Settings, context, credentials, name: bytes, relay) -> int:
     """Start init, serve it to its end, and leave nothing behind; init's wait status."""
     from abi.dispatch import Plane
     from abi.tables import host, linux
     from tracer import launch, seccomp
     from tracer.execution import Programs
     from tracer.supervisor import Options, Supervisor
+    from tracer.terminal import Terminal
 
     planes = {number: Plane.STEER for number in (56, 57, 58)} if settings.pids_limit is not None else {}
     if settings.policing is not None:
@@ -181,17 +195,28 @@ def _supervise(sandbox: Sandbox, settings: Settings, context, credentials, name:
     options = Options(settings.patch, settings.force_segv, settings.verbose)
     supervisor = Supervisor(sandbox, linux, host, options, Programs(_descriptors()), log)
     supervisor.steered = frozenset(planes)
-    terminal = _foreground_terminal()
+    terminal = sandbox.terminal = Terminal.of((0, 1, 2)) if relay is None else None
+    tty = relay.slave if relay is not None else None
+
+    def started(init: int) -> None:
+        if terminal is not None and terminal.wants_no_asking():
+            terminal.lend(init)
+
     try:
-        pid, listener = launch.start(program, name, settings.argv, settings.env, terminal, supervisor.signals)
-    except launch.LaunchError as problem:
-        raise CannotRun(str(problem)) from None
-    supervisor.terminal = terminal
-    supervisor.begin(pid, listener, context, credentials)
-    try:
+        try:
+            pid, listener = launch.start(program, name, settings.argv, settings.env, supervisor.signals, tty, started)
+        except launch.LaunchError as problem:
+            raise CannotRun(str(problem)) from None
+        supervisor.begin(pid, listener, context, credentials)
+        supervisor.relay = relay
+        if relay is not None:
+            relay.start()
         return supervisor.run()
     finally:
-        supervisor.take_terminal_back()
+        if terminal is not None:
+            terminal.take_back()
+        if relay is not None:
+            relay.close(supervisor.signals)
 
 
 def _log(sandbox: Sandbox, settings: Settings):
@@ -201,16 +226,6 @@ def _log(sandbox: Sandbox, settings: Settings):
     from tracer.log.sandbox import SandboxLog
 
     return SandboxLog(sandbox, *settings.trace)
-
-
-def _foreground_terminal() -> int | None:
-    """stdin, if it is a terminal, int80 holds it, and nobody else of a pipeline may need it; else None."""
-    try:
-        if os.isatty(0) and os.isatty(1) and os.tcgetpgrp(0) == os.getpgrp():
-            return 0
-    except OSError:
-        pass
-    return None
 
 
 def _descriptors() -> bytes:

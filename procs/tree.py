@@ -148,3 +148,9 @@ class ProcessTree:
         """Tasks, zombies that nobody has waited for yet, and forks under way."""
         self.zombies = {pid for pid in self.zombies if pid not in self.tasks and os.path.exists(f"/proc/{pid}")}
         return len(self.tasks) + len(self.zombies) + len(self.forking)
+
+
+def controlling_terminal(pid: int) -> int:
+    """The device number of a process's controlling terminal, 0 for none; proc_pid_stat(5)."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[4])

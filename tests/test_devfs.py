@@ -118,3 +118,34 @@ def test_a_terminal_of_somebody_elses_has_no_name(call, terminals):
     finally:
         os.close(master)
         os.close(slave)
+
+
+def test_a_terminal_that_is_closed_has_no_name_any_more(call, terminals):
+    master = call.open(b"/dev/ptmx", os.O_RDWR | os.O_NOCTTY)
+    name = b"%d" % int.from_bytes(fcntl.ioctl(master, 0x80045430, bytes(4)), "little")
+    os.close(call.files.table.pop(master))
+    assert name not in listing(call, b"/dev/pts")
+    assert call("access", b"/dev/pts/" + name, os.F_OK) == -errno.ENOENT
+
+
+def test_dev_tty_is_the_callers_terminal_if_the_sandbox_has_it(tmp_path, terminals):
+    master, slave = os.openpty()
+    others, strange = os.openpty()
+
+    class View:
+        number = os.fstat(slave).st_rdev
+
+        def callers_terminal(self):
+            return self.number
+
+    try:
+        with Guest(tmp_path / "root") as call:
+            (call.root / "dev").mkdir()
+            view = View()
+            call.mount(DevFs((slave,), view), "dev")
+            assert os.fstat(call.open(b"/dev/tty", os.O_RDWR)).st_rdev == view.number
+            for view.number in (0, os.fstat(strange).st_rdev):
+                assert call("open", b"/dev/tty", os.O_RDWR, 0) == -errno.ENXIO
+    finally:
+        for fd in (master, slave, others, strange):
+            os.close(fd)

@@ -11,12 +11,9 @@ import subprocess
 import time
 import uuid
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from conftest import pids_with
-
-from tracer.supervisor import Supervisor
 
 PATIENCE = 5  # seconds until what is to vanish has vanished
 
@@ -278,15 +275,3 @@ def test_openings_that_nobody_will_answer_end_with_the_sandbox(run):
         script = "rm -f /tmp/p; mkfifo /tmp/p; for i in 1 2 3 4; do cat /tmp/p & done; cat /proc/self/stat >/tmp/x; exit 3"
         done = run("sh", "-c", script)
         assert (done.returncode, done.stderr) == (3, b"")
-
-
-@pytest.mark.parametrize("holder", ["dead", "alive"])
-def test_the_terminal_is_taken_back_unless_somebody_else_has_it_by_now(monkeypatch, holder):
-    """As the shell has, that put int80 into the background."""
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    taken = []
-    monkeypatch.setattr(os, "tcgetpgrp", lambda fd: gone.pid if holder == "dead" else os.getppid())
-    monkeypatch.setattr(os, "tcsetpgrp", lambda fd, group: taken.append(group))
-    Supervisor.take_terminal_back(SimpleNamespace(terminal=0))
-    assert taken == ([os.getpgrp()] if holder == "dead" else [])

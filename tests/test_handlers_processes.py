@@ -346,7 +346,11 @@ def test_an_unknown_fcntl_is_einval(family):
     assert family.guest("fcntl", 0, 9999) == -errno.EINVAL
 
 
-@pytest.mark.parametrize("request_", [TIOCSTI, TIOCLINUX, 0x5408 + 0x1000, 0x4B3A, 0xC0DE], ids=hex)
+def test_nothing_is_typed_for_others(family):
+    assert family.guest("ioctl", 0, TIOCSTI, b"x") == -errno.EIO
+
+
+@pytest.mark.parametrize("request_", [TIOCLINUX, 0x5408 + 0x1000, 0x4B3A, 0xC0DE], ids=hex)
 def test_an_ioctl_that_is_not_allowed_is_enotty(family, request_):
     assert family.guest("ioctl", 0, request_, 0) == -errno.ENOTTY
 
@@ -367,11 +371,39 @@ def test_a_terminals_group_must_be_a_members(family):
     assert family.guest("ioctl", fd, TIOCSPGRP, BAD) == -errno.EFAULT
 
 
-def test_a_terminals_group_is_set_only_on_a_terminal(family):
+def test_in_a_session_of_the_guests_the_kernel_sets_a_terminals_group(family, monkeypatch):
+    monkeypatch.setattr(os, "getsid", lambda pid: pid)
+    fd = family.guest.files.add(os.open("/dev/null", os.O_RDWR))
+    init = bytearray(struct.pack("<i", 1))
+    assert native(family, "ioctl", fd, TIOCSPGRP, init).placed == {2: struct.pack("<i", family.init.pid)}
+    other = native(family, "ioctl", fd, TIOCSPGRP, bytearray(struct.pack("<i", family.member.pid)))
+    assert (other.changed, other.placed) == ({}, {})
+
+
+class Lent:
+    """A terminal that notes who is to have it."""
+
+    group = None
+
+    def set_foreground(self, fd, group):
+        os.fstat(fd)
+        self.group = group
+        return 0
+
+
+def test_in_int80s_session_the_supervisor_does_once_the_kernel_has_nothing_against_it(family, monkeypatch):
+    monkeypatch.setattr(os, "getsid", lambda pid: 5)
     fd = family.guest.files.add(os.open("/dev/null", os.O_RDWR))
     argument = bytearray(struct.pack("<i", 1))
     assert family.guest("ioctl", fd, TIOCSPGRP, argument) == -errno.ENOTTY
     assert family.guest("ioctl", 999, TIOCSPGRP, argument) == -errno.EBADF
+    terminal = family.guest.sandbox.terminal = Lent()
+    result = native(family, "ioctl", fd, TIOCSPGRP, argument)
+    assert result.changed == {1: 0x540A, 2: 99}  # TCXONC with an argument that it does not know
+    assert result.after(-errno.EIO) == result.after(-errno.ENOTTY) == -errno.ENOTTY
+    assert terminal.group is None
+    assert result.after(-errno.EINVAL) == 0
+    assert terminal.group == family.init.pid
 
 
 # -- dispatch ---------------------------------------------------------------------------------------

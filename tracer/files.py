@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 
-from abi.dispatch import OK, Native
 from abi.errors import Kind, SysError
 from vfs import kernel
 
@@ -61,20 +60,3 @@ class GuestFiles:
         except (OSError, StopIteration):
             return False
         return bool(int(flags.split()[1], 8) & os.O_CLOEXEC)
-
-    def set_foreground(self, fd: int, group: int, task):
-        """tcsetpgrp(3) for a group already judged; the terminal is asked directly where it is ours.
-
-        On a terminal of the guest's own making only groups of the guest's session can be named, so the
-        kernel may do it from the guest's memory.
-        """
-        copy = self.get(fd)
-        try:
-            os.tcsetpgrp(copy, group)
-        except OSError as failure:
-            if failure.errno == 25 and group != task.process.pid:
-                return Native()
-            raise
-        finally:
-            os.close(copy)
-        return OK

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import resource
 import select
@@ -22,6 +23,8 @@ _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_SET_CHILD_SUBREAPER = 1, 38, 36
 _PR_CAPBSET_DROP, _PR_CAP_AMBIENT, _CLEAR_ALL = 24, 47, 4
 _CLOSE_RANGE_CLOEXEC = 4
 _CAP_HEADER = ctypes.c_uint32 * 2
+_TIOCSCTTY = 0x540E
+_STOP_SIGNALS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 
 class LaunchError(Exception):
@@ -39,12 +42,13 @@ def drop_capabilities() -> None:
 
 
 def start(
-    program: bytes, path: bytes, argv: list[bytes], env: dict[bytes, bytes], foreground: int | None, signals: int
+    program: bytes, path: bytes, argv: list[bytes], env: dict[bytes, bytes], signals: int, tty: int | None, started
 ):  # fmt: skip
     """Fork init and bring it to its execve; (pid, listener).
 
-    `program` is the seccomp program; `foreground` a terminal to hand to init's process group, or None; `signals` a
-    signalfd(2) that reports SIGCHLD: the program may stop even the calls made here.
+    `program` is the seccomp program; `signals` a signalfd(2) that reports SIGCHLD: the program may stop even the calls
+    made here.  `tty` is a terminal that becomes init's standard streams and the one of a session of its own; else
+    `started(pid)` is called once init has its process group, in int80's session.
     The child is seized and runs; its execve will stop it.  LaunchError.
     """
     go_read, go_write = os.pipe()
@@ -52,16 +56,16 @@ def start(
     nofile = resource.getrlimit(resource.RLIMIT_NOFILE)
     pid = os.fork()
     if pid == 0:
-        _child(go_read, listener_write, program, path, argv, env)
+        _child(go_read, listener_write, program, path, argv, env, tty)
     os.close(go_read)
     os.close(listener_write)
     # More descriptors for the supervisor than for its guests, which keep the limit they came with.
     resource.setrlimit(resource.RLIMIT_NOFILE, (nofile[1], nofile[1]))
     try:
         ptrace.request(ptrace.SEIZE, pid, 0, ptrace.OPTIONS)
-        os.setpgid(pid, pid)
-        if foreground is not None:
-            os.tcsetpgrp(foreground, pid)
+        if tty is None:
+            os.setpgid(pid, pid)
+            started(pid)
         os.write(go_write, b"1")
         _pass_stops(pid, listener_read, signals)
         reported = os.read(listener_read, 256)
@@ -93,7 +97,8 @@ def _kill(pid: int) -> None:
 def _pass_stops(pid: int, until: int, signals: int) -> None:
     """Let the child go on from each stop, until there is something to read from `until`.
 
-    Other signals that come meanwhile are kept: they are for the program.
+    Other signals that come meanwhile are kept: they are for the program.  So is a stop, which the terminal may have sent to
+    the child already.
     """
     poll = select.poll()
     poll.register(until, select.POLLIN)
@@ -110,17 +115,31 @@ def _pass_stops(pid: int, until: int, signals: int) -> None:
         if found and not os.WIFSTOPPED(status):
             break  # its end of the pipe is closed, which tells the rest
         if found:
-            ptrace.request(ptrace.CONT, pid, 0, 0 if status >> 16 else status >> 8)
+            number, event = status >> 8 & 0xFF, status >> 16
+            if number in _STOP_SIGNALS:
+                kept.add(signal.SIGTSTP)
+                number = 0
+            ptrace.request(ptrace.CONT, pid, 0, 0 if event else number)
     for number in kept:
         os.kill(os.getpid(), number)
 
 
-def _child(go: int, report: int, program: bytes, path: bytes, argv: list[bytes], env: dict[bytes, bytes]) -> None:
+def _child(
+    go: int, report: int, program: bytes, path: bytes, argv: list[bytes], env: dict[bytes, bytes], tty: int | None
+) -> None:
     """The child's side; never returns."""
     step = "setting up the child"
     try:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # until the seizure's EXITKILL takes over
-        os.setpgid(0, 0)
+        if tty is None:
+            os.setpgid(0, 0)
+        else:
+            step = "giving the terminal to the child"
+            os.setsid()
+            fcntl.ioctl(tty, _TIOCSCTTY, 0)
+            for fd in (0, 1, 2):
+                os.dup2(tty, fd)
+            step = "setting up the child"
         # Python ignores SIGPIPE and SIGXFSZ; what its caller had ignored stays so, as nohup(1) wants it.
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             if number in (signal.SIGPIPE, signal.SIGXFSZ) or signal.getsignal(number) is not signal.SIG_IGN:

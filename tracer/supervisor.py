@@ -36,15 +36,17 @@ from tracer.execution import Image, Programs
 from tracer.files import GuestFiles
 from tracer.memory import GuestMemory
 from tracer.notify import Listener
-from tracer.ptrace import ARGUMENTS, EFLAGS, ORIG_RAX, RAX, RDI, RIP, RSP, U64
+from tracer.ptrace import ARGUMENTS, EFLAGS, ORIG_RAX, RAX, RDI, RDX, RIP, RSI, RSP, U64
 from tracer.seccomp import TRACE_GATE
+from tracer.terminal import stop
 from vfs import kernel
 from vfs.namespace import OpenFile
 
 _STOP_SIGNALS = frozenset((signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
 _FORWARDED = frozenset(
-    (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
-)
+    (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM,
+     signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH)
+)  # fmt: skip
 _SYSCALL_STOP = signal.SIGTRAP | 0x80
 _KCMP_FS = 3
 _CARRY = 1
@@ -58,7 +60,8 @@ _CARRIED = {Plane.NATIVE: "kernel", Plane.STEER: "steered", Plane.ANSWER: "super
 _RESERVE = 3  # descriptors kept back
 _SI_KERNEL, _SI_TKILL = 0x80, -6
 _USER_CS = 0x33  # 64-bit code
-_EXECVE, _EXIT_GROUP, _OPENAT = 59, 231, 257
+_IOCTL, _EXECVE, _EXIT_GROUP, _OPENAT = 16, 59, 231, 257
+_TIOCSTI, _TIOCSCTTY = 0x5412, 0x540E
 _AT_FDCWD = -100
 _BELOW_STACK = 128  # the red zone of the x86-64 ABI
 _OPEN_ERRORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR))
@@ -70,7 +73,7 @@ _SKIPPED = U64  # orig_rax of a call that is not to be made
 class TracedTask(Task):
     """A task with what the tracer keeps between two of its stops."""
 
-    __slots__ = ("aside", "birth", "files", "logged", "memory", "plan", "restore", "started", "subject", "trap")
+    __slots__ = ("aside", "birth", "claim", "files", "logged", "memory", "plan", "restore", "started", "subject", "trap")
 
     def __init__(self, tid: int, process: Process) -> None:
         super().__init__(tid, process)
@@ -80,6 +83,7 @@ class TracedTask(Task):
         self.trap: gate.Trap | None = None
         self.plan = None  # (ExecPlan, fd, path) of the execve under way
         self.aside = None  # tracer.aside.Parked, of a call answered later
+        self.claim = None  # the terminal that is to become its session's: a descriptor, then the registers to give back
         self.birth: list[int] | None = None  # the registers its parent's call had before it was steered
         self.started = False  # whether its first stop is behind it
         self.logged = False  # the end of the call under way is to be logged
@@ -128,7 +132,9 @@ class Supervisor:
         self.log = log  # tracer.log.sandbox.SandboxLog or None
         self.status: int | None = None  # wait status of init
         self.listener: Listener | None = None
-        self.terminal: int | None = None  # the terminal whose foreground group we may set
+        self.relay = None  # tracer.relay.Relay of a sandbox with a terminal of its own
+        self._stands = False  # whether init is stopped
+        self._stops = False  # whether int80 was told to stop, and waits for init to
         self._strangers: dict[int, int] = {}  # stopped tasks nobody has announced yet
         self._stillborn: set[int] = set()  # dead tasks nobody has announced yet
         self._early: set[int] = set()  # tasks adopted before they were announced
@@ -193,7 +199,7 @@ class Supervisor:
             for position in range(0, len(data), 128):
                 number = int.from_bytes(data[position : position + 4], "little")
                 if number != signal.SIGCHLD:
-                    self._forward(number)
+                    self._told(number, int.from_bytes(data[position + 8 : position + 12], "little", signed=True))
             if len(data) < 128 * 16:
                 break
         while (event := ptrace.wait_any()) is not None:
@@ -201,13 +207,31 @@ class Supervisor:
         if self._strangers:
             self._adopt_strangers()
 
-    def _forward(self, number: int) -> None:
-        """A signal sent to int80 itself is meant for what it runs."""
+    def _told(self, number: int, code: int) -> None:
+        """A signal sent to int80 is meant for what it runs: to init's group if the terminal sent it to int80's.  signalfd(2)."""
+        init, terminal = self.tree.init_pid, self.sandbox.terminal
         try:
-            if number == signal.SIGINT and self.terminal is not None:
-                os.killpg(self.tree.init_pid, number)
+            if self.relay is not None and number in (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH):
+                match number:
+                    case signal.SIGTSTP:
+                        self.relay.suspend()
+                    case signal.SIGCONT:
+                        self.relay.resume()
+                    case signal.SIGWINCH:
+                        self.relay.resize()
+            elif number == signal.SIGCONT:
+                self._stops = False
+                if terminal is not None:
+                    terminal.continued(init)
+                if self._stands:
+                    os.killpg(init, number)
+            elif number == signal.SIGTSTP:
+                self._stops = True
+                os.killpg(init, number)
+            elif code == _SI_KERNEL or (number == signal.SIGINT and terminal is not None):
+                os.killpg(init, number)
             else:
-                os.kill(self.tree.init_pid, number)
+                os.kill(init, number)
         except ProcessLookupError:
             pass
 
@@ -256,8 +280,12 @@ class Supervisor:
             self._asides_of().park(task, notification, number, arguments, result.work)
             return
         if kind is InstallFile:
+            if result.claims and task.trap is None:
+                self._interrupt_for_claim(task)
             value = listener.install(notification, tid, result.fd, os.O_CLOEXEC if result.cloexec else 0)
             os.close(result.fd)
+            if task.claim is not None:
+                task.claim = value if value >= 0 else None
             if -value in _NOBODY_WAITS:
                 return
             if log is not None:
@@ -394,7 +422,11 @@ class Supervisor:
             if task.tid == self.tree.init_pid:
                 self._init_stopped(number)
             return
-        if task.aside is not None:
+        if task.tid == self.tree.init_pid:
+            self._stands = False
+        if task.claim is not None:
+            self._begin_claim(task)
+        elif task.aside is not None:
             task.aside.at_stop()
             return
         self.resume(task)
@@ -418,6 +450,8 @@ class Supervisor:
             return
         if number == signal.SIGSEGV and self._gate_fault(task):
             return
+        if task.claim is not None:
+            self._drop_claim(task)
         interrupted = task.aside is not None and task.aside.interrupted()
         if self.log is not None:
             self.log.interrupted(task)
@@ -527,6 +561,9 @@ class Supervisor:
         if task.trap is not None and task.trap.host:  # a call that its host program made already, by another name
             self.resume(task)
             return
+        if task.claim is not None:
+            self._claim(task, registers)
+            return
         number = registers[ORIG_RAX]
         if not self._launched:
             if number != _EXECVE:  # of `tracer.launch`, and the kernel's whatever the table says
@@ -544,6 +581,8 @@ class Supervisor:
             self._report_unsupported(task, number, entry)
         result = dispatch(entry, Call(self.sandbox, task, number, arguments, task.memory, task.files))
         match result:
+            case Native(placed=placed) if placed and not self._place(task, registers, result):
+                self._skip(task, registers, -errno.EFAULT)
             case Native(changed=changed, number=other, after=after):
                 # What stays as it is needs no stop at the call's end, in which a signal to the caller itself could be lost.
                 changed = {
@@ -574,6 +613,19 @@ class Supervisor:
             case _:
                 self._skip(task, registers, -_ENOSYS)
         self.resume(task)
+
+    @staticmethod
+    def _place(task: TracedTask, registers, result: Native) -> bool:
+        """Put what a handler wants the kernel to read below the task's stack; whether there is room."""
+        address = registers[RSP] - _BELOW_STACK
+        try:
+            for index, data in result.placed.items():
+                address = (address - len(data)) & -16
+                task.memory.write(address, data)
+                result.changed[index] = address
+        except SysError:
+            return False
+        return True
 
     def _log_stop(self, task: TracedTask, entry, number: int, arguments: tuple[int, ...]) -> bool:
         """Log the begin of a call that stopped; whether that was all: the kernel is to carry it out, or nobody is."""
@@ -721,7 +773,7 @@ class Supervisor:
                     gone.aside.cancel()
         if self.log is not None:
             self.log.executed(task, caller, former)
-        task.restore = task.trap = task.aside = None
+        task.restore = task.trap = task.aside = task.claim = None
         task.started = True
         task.logged = False
         image = None
@@ -873,37 +925,54 @@ class Supervisor:
         registers[EFLAGS] = registers[EFLAGS] & ~_CARRY | (_CARRY if failed else 0)
 
 
-    # -- the terminal -------------------------------------------------------------------------
+    # -- claiming a terminal ------------------------------------------------------------------
+
+    # A terminal that a leader of a session opens becomes the session's.  Only the leader itself can do that: on its way back
+    # from open it is stopped, and has the kernel make TIOCSCTTY, beginning with a request that stops it once more.
+
+    @staticmethod
+    def _interrupt_for_claim(task: TracedTask) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            ptrace.request(ptrace.INTERRUPT, task.tid)
+            task.claim = -1
+
+    @staticmethod
+    def _begin_claim(task: TracedTask) -> None:
+        registers = ptrace.getregs(task.tid)
+        fd, task.claim = task.claim, list(registers)
+        registers[RAX], registers[ORIG_RAX] = _IOCTL, U64
+        registers[RDI], registers[RSI] = fd, _TIOCSTI
+        registers[RIP] -= 2
+        ptrace.setregs(task.tid, registers)
+
+    def _claim(self, task: TracedTask, registers) -> None:
+        before, task.claim = task.claim, None
+        task.restore = (before, lambda value: before[RAX])
+        registers[RSI], registers[RDX] = _TIOCSCTTY, 0
+        ptrace.setregs(task.tid, registers)
+        self.resume(task)
+
+    @staticmethod
+    def _drop_claim(task: TracedTask) -> None:
+        """A signal came first: its handler is to find the registers as they were."""
+        if isinstance(task.claim, list):
+            ptrace.setregs(task.tid, ptrace.REGISTERS(*task.claim))
+        task.claim = None
+
+    # -- stopping -----------------------------------------------------------------------------
 
     def _init_stopped(self, number: int) -> None:
-        """init was stopped: so is int80, for the shell that started it to see; and both go on together.
-
-        A reader that stops because int80 itself holds the terminal is given it instead.
-        """
-        if self.terminal is None:
-            return
-        group, init = os.getpgrp(), self.tree.init_pid
+        """init was stopped: so is int80, for the shell that started it to see, and both go on together."""
+        self._stands = True
+        terminal, init = self.sandbox.terminal, self.tree.init_pid
         try:
-            ours = os.tcgetpgrp(self.terminal) == group
-            if not (ours and number == signal.SIGTTIN):
-                os.tcsetpgrp(self.terminal, group)
-                os.kill(os.getpid(), signal.SIGSTOP)
-                ours = os.tcgetpgrp(self.terminal) == group  # fg, rather than bg
-            if ours:
-                os.tcsetpgrp(self.terminal, init)
-            os.killpg(init, signal.SIGCONT)
-        except OSError:
-            pass  # the terminal is gone, or init is
-
-    def take_terminal_back(self) -> None:
-        """At the end; unless somebody else has it by now, such as the shell that put int80 into the background."""
-        if self.terminal is None:
-            return
-        try:
-            if not _alive(os.tcgetpgrp(self.terminal)):
-                os.tcsetpgrp(self.terminal, os.getpgrp())
-        except OSError:
-            pass  # the terminal is gone
+            if terminal is not None:
+                terminal.stopped(number, init)
+            elif self._stops:
+                stop(number)
+        except ProcessLookupError:
+            pass
+        self._stops = False
 
     # -- messages -----------------------------------------------------------------------------
 

@@ -33,7 +33,8 @@ class DevFs(MadeUpFs):
 
     A terminal is reachable by name only if the sandbox was given it or made it.  It is held by an
     ``O_PATH`` descriptor, not by number: once a pseudo-terminal is closed its number may become some
-    other program's terminal, and the descriptor does not follow.
+    other program's terminal, and the descriptor does not follow.  `view` (`abi.procview.ProcView`) tells which terminal
+    is /dev/tty to the caller.
     """
 
     type = b"tmpfs"
@@ -42,17 +43,16 @@ class DevFs(MadeUpFs):
     dev = 0x18
     magic = TMPFS_MAGIC
 
-    def __init__(self, stdio: tuple[int, ...] = ()) -> None:
+    def __init__(self, stdio: tuple[int, ...] = (), view=None) -> None:
         super().__init__()
+        self._view = view
         self.root.mode = S_IFDIR | 0o755
         self._terminals: dict[bytes, int] = {}  # path below /dev -> O_PATH descriptor
-        self._controlling = False  # whether the host's controlling terminal was handed in
         for fd in stdio:
             try:
                 self._keep(os.fsencode(os.ttyname(fd)), fd)
-                self._controlling |= os.tcgetpgrp(fd) >= 0
             except OSError:
-                continue  # not a terminal, or not the controlling one
+                continue  # not a terminal
 
     def _keep(self, path: bytes, fd: int) -> None:
         if path.startswith(b"/dev/"):
@@ -63,6 +63,22 @@ class DevFs(MadeUpFs):
         held = self._terminals.pop(path, None)
         if held is not None:
             os.close(held)
+
+    def _held(self, path: bytes) -> int | None:
+        """The descriptor of a terminal below /dev; None when there is none, or none any more."""
+        held = self._terminals.get(path)
+        if held is not None and path.startswith(b"pts/") and not os.fstat(held).st_nlink:
+            self._forget(path)
+            return None
+        return held
+
+    def terminal(self, number: int) -> int | None:
+        """The ``O_PATH`` descriptor of the terminal with a device number, None where the sandbox has none such."""
+        for path in list(self._terminals):
+            held = self._held(path)
+            if held is not None and os.fstat(held).st_rdev == number:
+                return held
+        return None
 
     def lookup(self, parent: MadeUpNode, name: bytes) -> MadeUpNode:
         names = parent.names + (name,)
@@ -75,7 +91,7 @@ class DevFs(MadeUpFs):
                 return MadeUpNode(names, S_IFDIR | 0o755)
         if names == (b"pts", b"ptmx"):
             return MadeUpNode(names, S_IFCHR | 0o666)
-        if b"/".join(names) in self._terminals:
+        if self._held(b"/".join(names)) is not None:
             return MadeUpNode(names, S_IFCHR | 0o620)
         raise error(errno.ENOENT)
 
@@ -86,9 +102,9 @@ class DevFs(MadeUpFs):
             listing += [(b"pts", 4), (b"shm", 4)]
         elif node.names == (b"pts",):
             listing.append((b"ptmx", 2))
-        for path in self._terminals:
+        for path in list(self._terminals):
             head, _, name = path.rpartition(b"/")
-            if head == b"/".join(node.names):
+            if head == b"/".join(node.names) and self._held(path) is not None:
                 listing.append((name, 2))
         return [(name, inode(node.names + (name,)), kind) for name, kind in listing]
 
@@ -125,10 +141,10 @@ class DevFs(MadeUpFs):
         keep = os.O_ACCMODE | os.O_APPEND | os.O_NONBLOCK | os.O_SYNC
         if flags & os.O_DIRECTORY:
             raise error(errno.ENOTDIR)
-        if node.names == (b"tty",) and not self._controlling:
-            raise error(errno.ENXIO)
-        fd = os.open(self._host(node), flags & keep | os.O_NOCTTY | os.O_CLOEXEC)
+        path = self._own_terminal() if node.names == (b"tty",) else self._host(node)
+        fd = os.open(path, flags & keep | os.O_NOCTTY | os.O_CLOEXEC)
         if node.names == (b"pts", b"ptmx"):
+            self._prune()
             number = int.from_bytes(fcntl.ioctl(fd, _TIOCGPTN, bytes(4)), "little")
             try:
                 slave = os.open(b"/dev/pts/%d" % number, os.O_PATH | os.O_CLOEXEC)
@@ -138,6 +154,19 @@ class DevFs(MadeUpFs):
             self._forget(b"pts/%d" % number)
             self._terminals[b"pts/%d" % number] = slave
         return fd
+
+    def _own_terminal(self) -> bytes:
+        """The host path of the caller's controlling terminal; /dev/tty would be the supervisor's.  ENXIO."""
+        number = self._view.callers_terminal() if self._view is not None else 0
+        held = self.terminal(number) if number else None
+        if held is None:
+            raise error(errno.ENXIO)
+        return self_path(held)
+
+    def _prune(self) -> None:
+        """Let go of the terminals that are closed."""
+        for path in list(self._terminals):
+            self._held(path)
 
     def chmod(self, node: MadeUpNode, mode: int) -> None:
         """Accepted and not kept: grantpt(3) insists on it."""

@@ -59,9 +59,10 @@ def _stat(task: _Task) -> bytes:
     view = task.view
     fields = task.read(b"stat").rpartition(b")")[2].split()
     state, parent, group, session, terminal, foreground = fields[:6]
+    terminal = view.terminal(int(terminal))
     numbers = (
-        view.guest(int(parent)), view.guest_group(int(group)), view.guest_session(int(session)), int(terminal),
-        view.guest_group(int(foreground)) if int(foreground) > 0 else -1,
+        view.guest(int(parent)), view.guest_group(int(group)), view.guest_session(int(session)), terminal,
+        view.guest_group(int(foreground)) if terminal else -1,
     )  # fmt: skip
     state = b"R" if task.calls else _STATES.get(state, state)
     head = b"%d (%s) %s %d %d %d %d %d " % (task.tid, view.comm(task.pid, task.tid), state, *numbers)

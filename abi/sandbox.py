@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from procs.sysv import Objects
+
 
 class Sandbox:
     """The state behind the tables.
@@ -20,6 +22,8 @@ class Sandbox:
         self.verbose = verbose
         self.pids_limit: int | None = None
         self.caller = None
+        self.objects = Objects()
+        self.queues: dict[bytes, object] = {}  # POSIX message queues by name
         self.host_uid = os.geteuid()
         self.host_gid = os.getegid()
 

@@ -191,6 +191,7 @@ def _supervise(sandbox: Sandbox, settings: Settings, context, credentials, name:
     try:
         return supervisor.run()
     finally:
+        sandbox.objects.close()
         supervisor.take_terminal_back()
 
 

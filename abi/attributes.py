@@ -10,12 +10,13 @@ from abi.files import check_writable, descriptor_location
 from abi.linux import linux
 from vfs.kernel import self_path
 from vfs.namespace import Location, OpenFile
+from vfs.rights import READ, WRITE
 
 # -- extended attributes ----------------------------------------------------------------------------
 
 _XATTR_NAME_MAX, _XATTR_SIZE_MAX = 255, 65536
 _XATTR = "trusted.* and security.* are kept under a name of the user's; no system.*"
-_CAP_SYS_ADMIN = 21
+_CAP_SYS_ADMIN, _CAP_SETFCAP = 21, 31
 
 
 def _attribute_name(call: Call, index: int) -> bytes:
@@ -61,32 +62,54 @@ def _setxattr(call: Call, found, name: bytes, value: bytes):
     _check_right(call, name)
     where = _xattr_location(found)
     check_writable(where)
+    _judge(call, where, name, WRITE)
     where.fs.setxattr(where.node, name, value, call.int(4))
     return OK
 
 
 def _getxattr(call: Call, found, name: bytes):
     where = _xattr_location(found)
+    if name.startswith(b"trusted.") and not call.credentials.capable(_CAP_SYS_ADMIN):
+        raise SysError(Kind.ENODATA)
+    _judge(call, where, name, READ)
     return _fill(call, where.fs.getxattr(where.node, name), call.args[2], call.args[3])
 
 
 def _listxattr(call: Call, found):
     if isinstance(found, OpenFile):
         return OK
-    names = b"".join(name + b"\0" for name in found.fs.listxattr(found.node))
+    admin = call.credentials.capable(_CAP_SYS_ADMIN)
+    listed = found.fs.listxattr(found.node)
+    names = b"".join(name + b"\0" for name in listed if admin or not name.startswith(b"trusted."))
     return _fill(call, names, call.args[1], call.args[2])
 
 
 def _check_right(call: Call, name: bytes) -> None:
     """EPERM where only an administrator may change an attribute.  xattr(7)."""
-    if name.startswith((b"trusted.", b"security.")) and not call.process.credentials.capable(_CAP_SYS_ADMIN):
+    needed = _CAP_SETFCAP if name == b"security.capability" else _CAP_SYS_ADMIN
+    if name.startswith((b"trusted.", b"security.")) and not call.credentials.capable(needed):
         raise SysError(Kind.EPERM)
+
+
+def _judge(call: Call, where: Location, name: bytes, want: int) -> None:
+    """EACCES, EPERM: the attributes of users follow a file's mode, and its owner's in a sticky directory."""
+    rights = call.rights
+    if rights is None or not name.startswith(b"user."):
+        return
+    status = where.fs.stat(where.node)
+    kind = status.st_mode & 0o170000
+    if kind not in (0o100000, 0o040000):
+        return  # which have none: the file system says how
+    if kind == 0o040000 and status.st_mode & 0o1000 and want == WRITE:
+        rights.check_owner(status)
+    rights.check(where, want)
 
 
 def _removexattr(call: Call, found, name: bytes):
     _check_right(call, name)
     where = _xattr_location(found)
     check_writable(where)
+    _judge(call, where, name, WRITE)
     where.fs.removexattr(where.node, name)
     return OK
 
@@ -174,6 +197,9 @@ def inotify_add_watch(call: Call):
         raise SysError(Kind.EACCES)
     if mask & 0x01000000 and not found.node.is_dir:  # IN_ONLYDIR
         raise SysError(Kind.ENOTDIR)
+    rights = call.rights
+    if rights is not None:
+        rights.check(found, READ)
     return Return(found.fs.watch(found.node, inotify.fd, mask))
 
 

@@ -71,9 +71,12 @@ def getdents(call: Call):
 # -- working directory and root ---------------------------------------------------------------------
 
 
-def _enter(found) -> Location:
+def _enter(call: Call, found) -> Location:
     if not isinstance(found, Location) or not found.node.is_dir:
         raise SysError(Kind.ENOTDIR)
+    rights = call.rights
+    if rights is not None:
+        rights.search(found)
     if not found.fs.access(found.node, os.X_OK):
         raise SysError(Kind.EACCES)
     return found
@@ -81,13 +84,13 @@ def _enter(found) -> Location:
 
 @linux.answer(80, "chdir")
 def chdir(call: Call):
-    call.process.fs.cwd = _enter(call.find(AT_FDCWD, call.path(0)))
+    call.process.fs.cwd = _enter(call, call.find(AT_FDCWD, call.path(0)))
     return OK
 
 
 @linux.answer(81, "fchdir")
 def fchdir(call: Call):
-    found = _enter(descriptor_location(call, call.int(0)))
+    found = _enter(call, descriptor_location(call, call.int(0)))
     found.node.keep()
     call.process.fs.cwd = found
     return OK
@@ -108,8 +111,8 @@ def getcwd(call: Call):
 
 @linux.answer(161, "chroot", "needs the guest's CAP_SYS_CHROOT")
 def chroot(call: Call):
-    found = _enter(call.find(AT_FDCWD, call.path(0)))
-    if not call.process.credentials.capable(18):
+    found = _enter(call, call.find(AT_FDCWD, call.path(0)))
+    if not call.credentials.capable(18):
         raise SysError(Kind.EPERM)
     fs = call.process.fs
     fs.root = Location(found.mount, found.node, found.current_path())

@@ -12,7 +12,8 @@ from enum import Enum
 from abi.errors import Kind, SysError
 from abi.messages import say
 from vfs.filesystem import TakesTime
-from vfs.namespace import OpenFile, is_removed_directory
+from vfs.namespace import FsContext, Judged, OpenFile, is_removed_directory
+from vfs.rights import EVERYTHING, Rights
 
 AT_FDCWD = -100
 
@@ -235,15 +236,16 @@ class Call:
     """One system call: its number, six raw arguments, the task that made it, and what it may touch.
 
     `memory` reads and writes the caller's memory (EFAULT), `files` gives copies of its descriptors
-    (EBADF), `sandbox` is everything shared.
+    (EBADF), `sandbox` is everything shared, `credentials` are the task's own.
     """
 
-    __slots__ = ("args", "files", "memory", "number", "process", "sandbox", "task")
+    __slots__ = ("args", "credentials", "files", "memory", "number", "process", "sandbox", "task")
 
     def __init__(self, sandbox, task, number: int, args: tuple[int, ...], memory, files) -> None:
         self.sandbox = sandbox
         self.task = task
         self.process = task.process
+        self.credentials = task.credentials
         self.number = number
         self.args = args
         self.memory = memory
@@ -256,6 +258,22 @@ class Call:
     def path(self, index: int) -> bytes:
         """The path that argument `index` points to.  EFAULT, ENAMETOOLONG."""
         return self.memory.cstring(self.args[index])
+
+    @property
+    def rights(self) -> Rights | None:
+        """What the caller's use of files is judged by; None where it may do everything."""
+        ids = self.credentials
+        if ids.fsuid or ids.fsgid or ids.effective & EVERYTHING != EVERYTHING:
+            return Rights(ids, self.sandbox.host_uid, self.sandbox.host_gid)
+        return None
+
+    @property
+    def fs(self) -> FsContext:
+        """Where the caller's paths start, and how they are judged."""
+        ids = self.credentials  # as `rights`, written out: this is on the way of every path
+        if ids.fsuid or ids.fsgid or ids.effective & EVERYTHING != EVERYTHING:
+            return Judged(self.process.fs, Rights(ids, self.sandbox.host_uid, self.sandbox.host_gid))
+        return self.process.fs
 
     def start(self, fd: int):
         """The location that a dirfd names: where a relative path starts.  EBADF, ENOTDIR."""
@@ -272,7 +290,7 @@ class Call:
         """`Namespace.walk` from a dirfd; the dirfd is not looked at when the path is absolute."""
         if not path:
             raise SysError(Kind.ENOENT)
-        fs = self.process.fs
+        fs = self.fs
         start = fs.cwd if path[:1] == b"/" else self.start(dirfd)
         return self.sandbox.namespace.walk(fs, start, path, follow)
 
@@ -280,7 +298,7 @@ class Call:
         """`Namespace.parent` from a dirfd."""
         if not path:
             raise SysError(Kind.ENOENT)
-        fs = self.process.fs
+        fs = self.fs
         start = fs.cwd if path[:1] == b"/" else self.start(dirfd)
         return self.sandbox.namespace.parent(fs, start, path)
 

@@ -11,12 +11,15 @@ import os
 from abi.dispatch import AT_FDCWD, OK, Call, InstallFile, Later, Plane, Support, When
 from abi.errors import Kind, SysError
 from abi.linux import linux
-from abi.status import give_owner, owner, pack_stat, pack_statx
+from abi.making import check_add, give, give_node, mode_for
+from abi.status import give_owner, pack_stat, pack_statx
+from procs.credentials import KEEP
 from procs.tree import controlling_terminal
 from vfs import kernel
 from vfs.hostfs import kept_status
 from vfs.kernel import self_path
-from vfs.namespace import FsContext, Location, OpenFile, Rules
+from vfs.namespace import FsContext, Judged, Location, OpenFile, Rules
+from vfs.rights import WRITE
 
 AT_SYMLINK_NOFOLLOW = 0x100
 AT_EACCESS = 0x200
@@ -53,10 +56,11 @@ def open_file(call: Call, dirfd: int, path: bytes, flags: int, mode: int, rules:
     if not path:
         raise SysError(Kind.ENOENT)
     cloexec = bool(flags & os.O_CLOEXEC)
-    fs = call.process.fs
+    fs = call.fs
     start = fs.cwd if path[:1] == b"/" and not rooted and rules is None else call.start(dirfd)
     if rooted:
-        fs = FsContext(start, start, fs.umask)
+        rooted_fs = FsContext(start, start, fs.umask)
+        fs = rooted_fs if fs.rights is None else Judged(rooted_fs, fs.rights)
     if rules is not None and rules.beneath is not None:
         rules.beneath = start.current_path()
     if flags & _O_TMPFILE and not flags & os.O_PATH:
@@ -81,11 +85,18 @@ def open_found(call: Call, found: Location | OpenFile, flags: int, cloexec: bool
     if isinstance(found, OpenFile):
         return InstallFile(_reopen(found, flags), cloexec, path)
     mode = found.node.mode & _S_IFMT
+    rights = call.rights
     if flags & os.O_DIRECTORY and mode != 0o040000:
         raise SysError(Kind.ENOTDIR)
     writes = flags & (_WRITES | os.O_TRUNC)
     if writes and found.mount.read_only and mode in (_S_IFREG, 0o040000):
         raise SysError(Kind.EISDIR if mode == 0o040000 else Kind.EROFS)
+    if rights is not None:
+        if writes and mode == 0o040000 and not path:
+            raise SysError(Kind.EISDIR)
+        rights.check_open(found, flags)
+        if writes and mode == _S_IFREG and not path:
+            _drop_set_id(found)
     try:
         fd = found.fs.open(found.node, flags)
         claims = mode == _S_IFCHR and not flags & (os.O_NOCTTY | os.O_PATH) and _claims(call, fd)
@@ -106,6 +117,18 @@ def _claims(call: Call, fd: int) -> bool:
     """Whether a device just opened becomes the terminal of its opener's session, which has none and is led by it; tty(4)."""
     pid = call.process.pid
     return os.isatty(fd) and os.fstat(fd).st_rdev != _PTMX and os.getsid(pid) == pid and not controlling_terminal(pid)
+
+
+def _drop_set_id(found: Location) -> None:
+    """Somebody may write a program now: whom it made others believe it was, it does no longer.
+
+    The kernel does so when something is written, which nobody sees here.
+    """
+    mode = found.fs.stat(found.node).st_mode
+    dropped = mode & ~0o6000 if mode & 0o010 else mode & ~0o4000
+    if dropped != mode:
+        found.fs.chmod(found.node, dropped & 0o7777)
+        found.node.refresh()
 
 
 def _reopen(target: OpenFile, flags: int) -> int:
@@ -140,10 +163,15 @@ def _open_tmpfile(call: Call, fs: FsContext, start: Location, path: bytes, flags
     if not isinstance(found, Location) or not found.node.is_dir:
         raise SysError(Kind.ENOTDIR)
     check_writable(found)
+    check_add(call, found)
     make = getattr(found.fs, "tmpfile", None)
     if make is None:
         raise SysError(Kind.EOPNOTSUPP)
-    return make(found.node, flags, mode & 0o7777 & ~call.process.fs.umask)
+    fd = make(found.node, flags, mode_for(call, found, mode & 0o7777 & ~fs.umask))
+    made = call.sandbox.namespace.reach(OpenFile(os.dup(fd)))
+    if isinstance(made, Location):
+        give_node(call, found, made)
+    return fd
 
 
 def _open_creating(
@@ -170,8 +198,11 @@ def _open_creating(
             found = namespace.walk(fs, where, parent.name, False, rules)
         except FileNotFoundError:
             check_writable(where)
+            check_add(call, where)
             try:
-                return InstallFile(where.fs.create(where.node, parent.name, flags, mode), cloexec)
+                fd = where.fs.create(where.node, parent.name, flags, mode_for(call, where, mode))
+                give(call, where, parent.name)
+                return InstallFile(fd, cloexec)
             except FileExistsError:
                 if flags & os.O_EXCL:
                     raise
@@ -283,7 +314,7 @@ def descriptor_status(call: Call, fd: int):
 
 def path_status(call: Call, dirfd: int, path: bytes, follow: bool) -> bytes:
     """The ``struct stat`` of what a path names."""
-    fs = call.process.fs
+    fs = call.fs
     sandbox = call.sandbox
     start = fs.cwd if dirfd == AT_FDCWD or path[:1] == b"/" else call.start(dirfd)
     run = sandbox.namespace.plain_run(fs, start, path)
@@ -396,29 +427,35 @@ def ustat(call: Call):
 def _access(call: Call, dirfd: int, path: bytes, mode: int, flags: int):
     if mode & ~7 or flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
         raise SysError(Kind.EINVAL)
+    if not flags & AT_EACCESS:
+        call.credentials = call.credentials.as_real()
     found = find_or_self(call, dirfd, path, flags)
     if isinstance(found, OpenFile):
         allowed = os.access(self_path(found.fd), mode)
     else:
         if mode & os.W_OK and found.node.mode & _S_IFMT in (_S_IFREG, 0o040000):
             check_writable(found)
+        rights = call.rights
+        if rights is not None and mode:
+            rights.check(found, mode)
+            mode &= ~os.X_OK  # which the host's bits, those of its user, say nothing of
         allowed = found.fs.access(found.node, mode)
     if not allowed:
         raise SysError(Kind.EACCES)
     return OK
 
 
-@linux.answer(21, "access", "asks what the host user may do", Support.PARTIAL)
+@linux.answer(21, "access")
 def access(call: Call):
     return _access(call, AT_FDCWD, call.path(0), call.int(1), 0)
 
 
-@linux.answer(269, "faccessat", "asks what the host user may do", Support.PARTIAL)
+@linux.answer(269, "faccessat")
 def faccessat(call: Call):
     return _access(call, call.int(0), call.path(1), call.int(2), 0)
 
 
-@linux.answer(439, "faccessat2", "asks what the host user may do", Support.PARTIAL)
+@linux.answer(439, "faccessat2")
 def faccessat2(call: Call):
     return _access(call, call.int(0), call.path(1), call.int(2), call.int(3))
 
@@ -438,7 +475,11 @@ def _chmod(call: Call, found: Location | OpenFile, mode: int):
         os.fchmod(found.fd, mode & 0o1777)
         return OK
     check_writable(found)
-    found.fs.chmod(found.node, mode & 0o7777)
+    mode &= 0o7777
+    rights = call.rights
+    if rights is not None:
+        mode = rights.mode_kept(found.fs.stat(found.node), mode)
+    found.fs.chmod(found.node, mode)
     return OK
 
 
@@ -481,20 +522,15 @@ def _chown(call: Call, found: Location | OpenFile, uid: int, gid: int):
     if isinstance(found, OpenFile):
         return OK
     check_writable(found)
-    credentials = call.process.credentials
-    if not credentials.capable(0):
-        st = found.fs.stat(found.node)
-        uid_now = owner(call.sandbox, st)[0]
-        if uid not in (0xFFFFFFFF, uid_now) or uid_now != credentials.fsuid:
-            raise SysError(Kind.EPERM)
-        if gid not in (0xFFFFFFFF, credentials.egid, *credentials.groups):
-            raise SysError(Kind.EPERM)
+    rights = call.rights
+    if rights is not None:
+        rights.check_chown(found.fs.stat(found.node), *(None if number == KEEP else number for number in (uid, gid)))
     found.fs.chown(found.node, _minus(uid), _minus(gid))
     return OK
 
 
 def _minus(number: int) -> int:
-    return -1 if number == 0xFFFFFFFF else number
+    return -1 if number == KEEP else number
 
 
 _OWNER = "an owner the host user may not give is kept in an extended attribute; symlinks and pipes have none"
@@ -524,6 +560,7 @@ def fchownat(call: Call):
     return _chown(call, find_or_self(call, call.int(0), call.path(1), flags), call.args[2], call.args[3])
 
 
+_UTIME_NOW = (0x3FFFFFFF).to_bytes(8, "little")
 _UTIME_OMIT = (0x3FFFFFFE).to_bytes(8, "little")
 
 
@@ -539,6 +576,10 @@ def _utimens(call: Call, found: Location | OpenFile, times: bytes | None):
         kernel.utimensat(found.fd, b"", times, AT_EMPTY_PATH)
         return OK
     check_writable(found)
+    rights = call.rights
+    if rights is not None:
+        now = times is None or times[8:16] == times[24:32] == _UTIME_NOW
+        rights.check_times(found, now)
     found.fs.utimens(found.node, times)
     return OK
 
@@ -609,5 +650,9 @@ def truncate(call: Call):
         return OK
     if found.node.is_file:
         check_writable(found)
+        rights = call.rights
+        if rights is not None:
+            rights.check(found, WRITE)
+            _drop_set_id(found)
     found.fs.truncate(found.node, length)
     return OK

@@ -10,27 +10,26 @@ from abi.linux import linux
 from procs.credentials import KEEP
 
 _NGROUPS_MAX = 65536
-_NO_CHECKS = "what the guest may do with files stays what the host user may"
 
 
 @linux.answer(102, "getuid")
 def getuid(call: Call):
-    return Return(call.process.credentials.uid)
+    return Return(call.credentials.uid)
 
 
 @linux.answer(107, "geteuid")
 def geteuid(call: Call):
-    return Return(call.process.credentials.euid)
+    return Return(call.credentials.euid)
 
 
 @linux.answer(104, "getgid")
 def getgid(call: Call):
-    return Return(call.process.credentials.gid)
+    return Return(call.credentials.gid)
 
 
 @linux.answer(108, "getegid")
 def getegid(call: Call):
-    return Return(call.process.credentials.egid)
+    return Return(call.credentials.egid)
 
 
 def _store(call: Call, *numbers: int):
@@ -41,13 +40,13 @@ def _store(call: Call, *numbers: int):
 
 @linux.answer(118, "getresuid")
 def getresuid(call: Call):
-    credentials = call.process.credentials
+    credentials = call.credentials
     return _store(call, credentials.uid, credentials.euid, credentials.suid)
 
 
 @linux.answer(120, "getresgid")
 def getresgid(call: Call):
-    credentials = call.process.credentials
+    credentials = call.credentials
     return _store(call, credentials.gid, credentials.egid, credentials.sgid)
 
 
@@ -55,15 +54,31 @@ def _id(call: Call, index: int) -> int:
     return call.args[index] & 0xFFFFFFFF
 
 
-@linux.answer(105, "setuid", _NO_CHECKS, Support.PARTIAL)
+def _changing(handler):
+    """A process whose effective ids change is not dumpable any more: what it knows may be another's.  prctl(2)."""
+
+    def change(call: Call):
+        ids = call.credentials
+        before = ids.euid, ids.egid, ids.fsuid, ids.fsgid
+        result = handler(call)
+        if before != (ids.euid, ids.egid, ids.fsuid, ids.fsgid):
+            call.process.dumpable = 0
+        return result
+
+    return change
+
+
+@linux.answer(105, "setuid")
+@_changing
 def setuid(call: Call):
-    call.process.credentials.setuid(_real(call, 0))
+    call.credentials.setuid(_real(call, 0))
     return OK
 
 
-@linux.answer(106, "setgid", _NO_CHECKS, Support.PARTIAL)
+@linux.answer(106, "setgid")
+@_changing
 def setgid(call: Call):
-    call.process.credentials.setgid(_real(call, 0))
+    call.credentials.setgid(_real(call, 0))
     return OK
 
 
@@ -74,43 +89,49 @@ def _real(call: Call, index: int) -> int:
     return number
 
 
-@linux.answer(113, "setreuid", _NO_CHECKS, Support.PARTIAL)
+@linux.answer(113, "setreuid")
+@_changing
 def setreuid(call: Call):
-    call.process.credentials.setreuid(_id(call, 0), _id(call, 1))
+    call.credentials.setreuid(_id(call, 0), _id(call, 1))
     return OK
 
 
-@linux.answer(114, "setregid", _NO_CHECKS, Support.PARTIAL)
+@linux.answer(114, "setregid")
+@_changing
 def setregid(call: Call):
-    call.process.credentials.setregid(_id(call, 0), _id(call, 1))
+    call.credentials.setregid(_id(call, 0), _id(call, 1))
     return OK
 
 
-@linux.answer(117, "setresuid", _NO_CHECKS, Support.PARTIAL)
+@linux.answer(117, "setresuid")
+@_changing
 def setresuid(call: Call):
-    call.process.credentials.set_uids(_id(call, 0), _id(call, 1), _id(call, 2))
+    call.credentials.set_uids(_id(call, 0), _id(call, 1), _id(call, 2))
     return OK
 
 
-@linux.answer(119, "setresgid", _NO_CHECKS, Support.PARTIAL)
+@linux.answer(119, "setresgid")
+@_changing
 def setresgid(call: Call):
-    call.process.credentials.set_gids(_id(call, 0), _id(call, 1), _id(call, 2))
+    call.credentials.set_gids(_id(call, 0), _id(call, 1), _id(call, 2))
     return OK
 
 
-@linux.answer(122, "setfsuid", _NO_CHECKS, Support.PARTIAL)
+@linux.answer(122, "setfsuid")
+@_changing
 def setfsuid(call: Call):
-    return Return(call.process.credentials.setfsuid(_id(call, 0)))
+    return Return(call.credentials.setfsuid(_id(call, 0)))
 
 
-@linux.answer(123, "setfsgid", _NO_CHECKS, Support.PARTIAL)
+@linux.answer(123, "setfsgid")
+@_changing
 def setfsgid(call: Call):
-    return Return(call.process.credentials.setfsgid(_id(call, 0)))
+    return Return(call.credentials.setfsgid(_id(call, 0)))
 
 
 @linux.answer(115, "getgroups")
 def getgroups(call: Call):
-    groups, size = call.process.credentials.groups, call.int(0)
+    groups, size = call.credentials.groups, call.int(0)
     if size < 0 or 0 < size < len(groups):
         raise SysError(Kind.EINVAL)
     if size:
@@ -118,15 +139,15 @@ def getgroups(call: Call):
     return Return(len(groups))
 
 
-@linux.answer(116, "setgroups", _NO_CHECKS, Support.PARTIAL)
+@linux.answer(116, "setgroups")
 def setgroups(call: Call):
     size = call.int(0)
-    if not call.process.credentials.capable(6):
+    if not call.credentials.capable(6):
         raise SysError(Kind.EPERM)
     if not 0 <= size <= _NGROUPS_MAX:
         raise SysError(Kind.EINVAL)
     raw = call.memory.read(call.args[1], size * 4) if size else b""
-    call.process.credentials.setgroups(struct.unpack(f"<{size}I", raw))
+    call.credentials.setgroups(struct.unpack(f"<{size}I", raw))
     return OK
 
 
@@ -155,8 +176,8 @@ def capget(call: Call):
         return OK
     if pid < 0:
         raise SysError(Kind.EINVAL)
-    process = call.sandbox.tree.process(pid) if pid else call.process
-    sets = process.credentials
+    tree = call.sandbox.tree
+    sets = tree.tasks[tree.host(pid)].credentials if pid else call.credentials
     data = b""
     for word in range(words):
         for value in (sets.effective, sets.permitted, sets.inheritable):
@@ -166,14 +187,14 @@ def capget(call: Call):
     return OK
 
 
-@linux.answer(126, "capset", "the capabilities are the guest's belief; the kernel gives it none", Support.PARTIAL)
+@linux.answer(126, "capset", "what the sandbox judges follows them; the kernel itself gives a guest none", Support.PARTIAL)
 def capset(call: Call):
     words, pid = _header(call)
-    if pid and pid != call.sandbox.tree.guest(call.process.pid):
+    if pid and pid != call.sandbox.tree.guest(call.task.tid):
         raise SysError(Kind.EPERM)
     raw = struct.unpack(f"<{3 * words}I", call.memory.read(call.args[1], 12 * words))
     effective, permitted, inheritable = (
         sum(raw[3 * word + index] << 32 * word for word in range(words)) for index in range(3)
     )
-    call.process.credentials.capset(effective, permitted, inheritable)
+    call.credentials.capset(effective, permitted, inheritable)
     return OK

@@ -1,16 +1,282 @@
-"""System V and POSIX message queues, semaphores, shared memory, keys: the host's are out of reach."""
+"""System V and POSIX message queues, semaphores, shared memory: the sandbox's own; keys (keyrings) are absent.
+
+Objects and what they stand on are `procs.sysv`'s.  Calls that may block are steered: the kernel makes them, with the
+host's id in the register.
+"""
 
 from __future__ import annotations
 
-from abi.errors import Kind
-from abi.linux import linux
+import ctypes
+import errno
+import os
+import struct
 
-_SYSV = "absent for now: the host's are shared by all its users"
-for _number, _name in (
-    (29, "shmget"), (30, "shmat"), (31, "shmctl"), (64, "semget"), (65, "semop"), (66, "semctl"), (67, "shmdt"),
-    (68, "msgget"), (69, "msgsnd"), (70, "msgrcv"), (71, "msgctl"), (220, "semtimedop"), (240, "mq_open"),
-    (241, "mq_unlink"), (242, "mq_timedsend"), (243, "mq_timedreceive"), (244, "mq_notify"), (245, "mq_getsetattr"),
-):  # fmt: skip
-    linux.refuse(_number, _name, Kind.ENOSYS, _SYSV)
+from abi.dispatch import OK, Call, InstallFile, Native, Return, Support
+from abi.errors import Kind, SysError
+from abi.linux import linux
+from procs.credentials import KEEP
+from procs.sysv import IPC_RMID, IPC_SET, IPC_STAT, MSG, SEM, SHM, Object
+from vfs import kernel
+from vfs.kernel import self_path
+
+_PERM = struct.Struct("<iIIIIII")  # key, uid, gid, cuid, cgid, mode, sequence; 48 bytes with what follows
+_READ, _WRITE = 0o444, 0o222
+
+
+def _key(call: Call) -> int:
+    return call.int(0)
+
+
+@linux.answer(68, "msgget")
+def msgget(call: Call):
+    return Return(call.sandbox.objects.get(MSG, _key(call), 0, call.int(1), call.credentials).id)
+
+
+@linux.answer(64, "semget")
+def semget(call: Call):
+    count = call.int(1)
+    if not 0 <= count <= 32000:
+        raise SysError(Kind.EINVAL)
+    return Return(call.sandbox.objects.get(SEM, _key(call), count, call.int(2), call.credentials).id)
+
+
+@linux.answer(29, "shmget", "SHM_HUGETLB is EPERM", Support.PARTIAL)
+def shmget(call: Call):
+    if call.int(2) & 0o4000:
+        raise SysError(Kind.EPERM)
+    return Return(call.sandbox.objects.get(SHM, _key(call), call.args[1], call.int(2), call.credentials).id)
+
+
+def _find(call: Call, kind: int, want: int) -> Object:
+    """The object of the caller's first argument.  EINVAL, EACCES."""
+    found = call.sandbox.objects.find(kind, call.int(0))
+    found.check(call.credentials, want)
+    return found
+
+
+@linux.steer(69, "msgsnd")
+def msgsnd(call: Call):
+    return Native({0: _find(call, MSG, _WRITE).host})
+
+
+@linux.steer(70, "msgrcv")
+def msgrcv(call: Call):
+    return Native({0: _find(call, MSG, _READ).host})
+
+
+def _operate(call: Call):
+    return Native({0: _find(call, SEM, _WRITE).host})
+
+
+linux.steer(65, "semop", "takes the right to alter, also where it only waits for zero", Support.PARTIAL)(_operate)
+linux.steer(220, "semtimedop", "takes the right to alter, also where it only waits for zero", Support.PARTIAL)(_operate)
+
+
+@linux.steer(30, "shmat")
+def shmat(call: Call):
+    found = _find(call, SHM, _READ if call.int(2) & 0o10000 else _READ | _WRITE)
+    return Native({0: found.host})
+
+
+linux.native(67, "shmdt")
+
+# -- control ----------------------------------------------------------------------------------------
+
+_IPC_INFO = 3
+_STAT, _INFO, _STAT_ANY = {MSG: 11, SEM: 18, SHM: 13}, {MSG: 12, SEM: 19, SHM: 14}, {MSG: 13, SEM: 20, SHM: 15}
+_CONTROL = {MSG: 71, SEM: 66, SHM: 31}
+_INFO_SIZE = {MSG: 32, SEM: 40, SHM: 72}
+_PIDS = {MSG: (96, 100), SEM: (), SHM: (80, 84)}  # where a status names processes
+
+
+def status(sandbox, found: Object) -> bytes:
+    """The ``struct msqid_ds``, ``semid_ds`` or ``shmid_ds`` that a guest is to see of an object."""
+    data = bytearray(sandbox.objects.status(found))
+    mode = found.mode | (0o1000 if found.doomed else 0)
+    _PERM.pack_into(data, 0, 0 if found.doomed else found.key, found.uid, found.gid, found.cuid, found.cgid, mode, 0)
+    for at in _PIDS[found.kind]:
+        pid = int.from_bytes(data[at : at + 4], "little")
+        data[at : at + 4] = _pid(sandbox, pid).to_bytes(4, "little")
+    if found.kind == SHM:
+        attached = int.from_bytes(data[88:96], "little")  # by us, too
+        data[88:96] = max(0, attached - 1).to_bytes(8, "little")
+    return bytes(data)
+
+
+def _pid(sandbox, pid: int) -> int:
+    """A process that used an object, ended or not: only the sandbox's did, and we."""
+    if pid == os.getpid():
+        return 0
+    return 1 if pid == sandbox.tree.init_pid else pid
+
+
+_ROWS = {
+    MSG: (struct.Struct("<48x3Q2Q8x2I"), (3, 4, 5, 6), b"  %10d %5d %5d %5d", (0, 1, 2)),
+    SEM: (struct.Struct("<48xQ8xQ8xQ"), (2,), b" %10d", (0, 1)),
+    SHM: (struct.Struct("<48x4Q2IQ"), (0, 4, 5, 6), b" %21d %5d %5d  %5d", (1, 2, 3)),
+}  # of a status: the fields, which of them come before the owners in a row and how, and which behind
+
+
+def rows(sandbox, kind: int) -> bytes:
+    """The lines of ``/proc/sysvipc/msg``, ``sem`` or ``shm`` below the heading; proc_sysvipc(5)."""
+    fields, before, text, behind = _ROWS[kind]
+    lines = []
+    for found in sandbox.objects.all(kind):
+        data = status(sandbox, found)
+        key, uid, gid, cuid, cgid, mode, _ = _PERM.unpack_from(data)
+        values = fields.unpack_from(data)
+        line = b"%10d %10d  %4o" % (key, found.id, mode) + text % tuple(values[index] for index in before)
+        line += b" %5d %5d %5d %5d" % (uid, gid, cuid, cgid) + b"".join(b" %10d" % values[index] for index in behind)
+        lines.append(line + (b" %21d %21d\n" % (0, 0) if kind == SHM else b"\n"))
+    return b"".join(lines)
+
+
+_SIZES = {MSG: 120, SEM: 104, SHM: 112}
+
+
+def _control(call: Call, kind: int, command: int, address: int):
+    """msgctl(2), shmctl(2), and what semctl(2) has in common with them."""
+    objects, ids = call.sandbox.objects, call.credentials
+    if command in (_IPC_INFO, _INFO[kind]):
+        buffer = ctypes.create_string_buffer(128)
+        arguments = (0, 0, _IPC_INFO, buffer) if kind == SEM else (0, _IPC_INFO, buffer)
+        kernel.raw(_CONTROL[kind], *arguments)  # the limits, which are the host's
+        call.memory.write(address, buffer.raw[: _INFO_SIZE[kind]])
+        return Return(max(0, len(objects.all(kind)) - 1))
+    if command in (_STAT[kind], _STAT_ANY[kind]):
+        there = objects.all(kind)
+        if not 0 <= call.int(0) < len(there):
+            raise SysError(Kind.EINVAL)
+        found = there[call.int(0)]
+        if command == _STAT[kind]:
+            found.check(ids, _READ)
+        call.memory.write(address, status(call.sandbox, found)[: _SIZES[kind]])
+        return Return(found.id)
+    found = objects.find(kind, call.int(0))
+    match command:
+        case c if c == IPC_STAT:
+            found.check(ids, _READ)
+            call.memory.write(address, status(call.sandbox, found)[: _SIZES[kind]])
+        case c if c == IPC_RMID:
+            found.check_owner(ids)
+            objects.remove(found)
+        case c if c == IPC_SET:
+            _, uid, gid, _, _, mode, _ = _PERM.unpack(call.memory.read(address, _PERM.size))
+            found.check_owner(ids)
+            if KEEP in (uid, gid):
+                raise SysError(Kind.EINVAL)
+            found.uid, found.gid, found.mode = uid, gid, mode & 0o777
+        case _:
+            raise SysError(Kind.EINVAL)
+    return OK
+
+
+@linux.answer(71, "msgctl", "IPC_SET leaves msg_qbytes", Support.PARTIAL)
+def msgctl(call: Call):
+    return _control(call, MSG, call.int(1) & ~0x100, call.args[2])
+
+
+@linux.answer(31, "shmctl", "SHM_LOCK and SHM_UNLOCK do nothing", Support.PARTIAL)
+def shmctl(call: Call):
+    command = call.int(1) & ~0x100
+    if command in (11, 12):  # SHM_LOCK, SHM_UNLOCK
+        call.sandbox.objects.find(SHM, call.int(0)).check_owner(call.credentials)
+        return OK
+    return _control(call, SHM, command, call.args[2])
+
+
+_GETPID, _GETVAL, _GETALL, _GETNCNT, _GETZCNT, _SETVAL, _SETALL = range(11, 18)
+
+
+@linux.answer(66, "semctl")
+def semctl(call: Call):
+    command, value = call.int(2) & ~0x100, call.args[3]
+    if not _GETPID <= command <= _SETALL:
+        return _control(call, SEM, command, value)
+    found = _find(call, SEM, _WRITE if command in (_SETVAL, _SETALL) else _READ)
+    match command:
+        case c if c == _GETALL:
+            buffer = ctypes.create_string_buffer(2 * found.size)
+            kernel.raw(66, found.host, 0, command, buffer)
+            call.memory.write(value, buffer.raw)
+            return OK
+        case c if c == _SETALL:
+            values = call.memory.read(value, 2 * found.size)
+            return Return(kernel.raw(66, found.host, 0, command, values))
+    result = kernel.raw(66, found.host, call.int(1), command, value & 0xFFFFFFFF)
+    return Return(_pid(call.sandbox, result) if command == _GETPID else result)
+
+
+# -- POSIX message queues ---------------------------------------------------------------------------
+
+
+class Queue:
+    """A POSIX queue by the guest's name; `fd` is of a queue that has no name on the host any more."""
+
+    __slots__ = ("fd", "st_gid", "st_mode", "st_uid")
+
+    def __init__(self, fd: int, mode: int, credentials) -> None:
+        self.fd = fd
+        self.st_mode = 0o100000 | mode
+        self.st_uid = credentials.fsuid
+        self.st_gid = credentials.fsgid
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
+def _queue_name(call: Call) -> bytes:
+    """EINVAL, ENOENT, EACCES, ENAMETOOLONG as mq_overview(7) has them; the C library has taken the first slash."""
+    name = call.memory.cstring(call.args[0])
+    if not name:
+        raise SysError(Kind.ENOENT)
+    if len(name) > 255:
+        raise SysError(Kind.ENAMETOOLONG)
+    if b"/" in name or name in (b".", b".."):
+        raise SysError(Kind.EACCES)
+    return name
+
+
+@linux.answer(240, "mq_open", "names are the sandbox's own; limits and quota the host user's", Support.PARTIAL)
+def mq_open(call: Call):
+    flags, name, queues = call.int(1), _queue_name(call), call.sandbox.queues
+    found = queues.get(name)
+    if found is None:
+        if not flags & os.O_CREAT:
+            raise SysError(Kind.ENOENT)
+        attributes = call.memory.read(call.args[3], 64) if call.args[3] else None
+        mode = call.args[2] & 0o777 & ~call.process.fs.umask
+        hidden = b"int80-%d-%s" % (os.getpid(), os.urandom(8).hex().encode())
+        fd = kernel.raw(240, hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, attributes)
+        kernel.raw(241, hidden)
+        found = queues[name] = Queue(fd, mode, call.credentials)
+    else:
+        if flags & os.O_CREAT and flags & os.O_EXCL:
+            raise SysError(Kind.EEXIST)
+        rights = call.rights
+        want = (4, 2, 6, 6)[flags & os.O_ACCMODE]
+        if rights is not None and not rights.allow(found, want):
+            raise SysError(Kind.EACCES)
+    keep = flags & (os.O_ACCMODE | os.O_NONBLOCK) | os.O_CLOEXEC
+    return InstallFile(os.open(self_path(found.fd), keep), bool(flags & os.O_CLOEXEC))
+
+
+@linux.answer(241, "mq_unlink")
+def mq_unlink(call: Call):
+    name, queues = _queue_name(call), call.sandbox.queues
+    found = queues.get(name)
+    if found is None:
+        raise OSError(errno.ENOENT, "no such queue")
+    rights = call.rights
+    if rights is not None:
+        rights.check_owner(found)
+    del queues[name]
+    return OK
+
+
+for _number, _name in ((242, "mq_timedsend"), (243, "mq_timedreceive"), (245, "mq_getsetattr")):
+    linux.native(_number, _name)
+linux.native(244, "mq_notify", "SIGEV_THREAD takes a netlink socket, which there is not", Support.PARTIAL)
+
 for _number, _name in ((248, "add_key"), (249, "request_key"), (250, "keyctl")):
     linux.refuse(_number, _name, Kind.ENOSYS, "absent: the keys are the host user's")

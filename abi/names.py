@@ -8,7 +8,9 @@ from abi.dispatch import AT_FDCWD, OK, Call, Return, Support
 from abi.errors import Kind, SysError
 from abi.files import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, check_writable, descriptor_location, find_or_self
 from abi.linux import linux
-from vfs.namespace import OpenFile, Parent
+from abi.making import give, mode_for
+from vfs.namespace import Location, OpenFile, Parent
+from vfs.rights import WRITE, Rights
 
 AT_REMOVEDIR = 0x200
 AT_SYMLINK_FOLLOW = 0x400
@@ -18,8 +20,8 @@ _S_IFMT, _S_IFREG, _S_IFDIR = 0o170000, 0o100000, 0o040000
 _S_IFIFO, _S_IFSOCK, _S_IFCHR, _S_IFBLK = 0o010000, 0o140000, 0o020000, 0o060000
 
 
-def _new(call: Call, dirfd: int, path: bytes, directory: bool = False) -> Parent:
-    """The place for a name that must not exist yet.  EEXIST, ENOENT, EROFS."""
+def _new(call: Call, dirfd: int, path: bytes, directory: bool = False, judge: bool = True) -> Parent:
+    """The place for a name that must not exist yet.  EEXIST, ENOENT, EROFS, EACCES."""
     parent = call.parent(dirfd, path)
     if parent.name in (b"", b".", b".."):
         raise SysError(Kind.EEXIST)
@@ -34,7 +36,27 @@ def _new(call: Call, dirfd: int, path: bytes, directory: bool = False) -> Parent
         except FileNotFoundError:
             raise SysError(Kind.EROFS) from None
         raise SysError(Kind.EEXIST)
+    rights = call.rights
+    if judge and rights is not None:
+        _check_absent(parent)
+        rights.check_add(parent.location)
     return parent
+
+
+def _check_absent(parent: Parent) -> None:
+    """EEXIST comes before what the caller may do."""
+    try:
+        parent.location.fs.lookup(parent.location.node, parent.name)
+    except FileNotFoundError:
+        return
+    raise SysError(Kind.EEXIST)
+
+
+def _check_remove(call: Call, parent: Location, node) -> None:
+    """EACCES, EPERM unless the caller may take an object's name away."""
+    rights = call.rights
+    if rights is not None:
+        rights.check_remove(parent, parent.fs.stat(node))
 
 
 def _existing(call: Call, parent: Parent) -> None:
@@ -49,7 +71,9 @@ def _existing(call: Call, parent: Parent) -> None:
 
 def _mkdir(call: Call, dirfd: int, path: bytes, mode: int):
     parent = _new(call, dirfd, path, directory=True)
-    parent.location.fs.mkdir(parent.location.node, parent.name, mode & 0o1777 & ~call.process.fs.umask)
+    where = parent.location
+    where.fs.mkdir(where.node, parent.name, mode & 0o1777 & ~call.process.fs.umask)
+    give(call, where, parent.name)
     return OK
 
 
@@ -70,10 +94,12 @@ def _mknod(call: Call, dirfd: int, path: bytes, mode: int, device: int):
     if kind not in (0, _S_IFREG, _S_IFIFO, _S_IFSOCK, _S_IFCHR, _S_IFBLK):
         raise SysError(Kind.EINVAL)
     parent = _new(call, dirfd, path)
-    if kind in (_S_IFCHR, _S_IFBLK) and not call.process.credentials.capable(_CAP_MKNOD):
+    if kind in (_S_IFCHR, _S_IFBLK) and not call.credentials.capable(_CAP_MKNOD):
         raise SysError(Kind.EPERM)
-    mode = (kind or _S_IFREG) | mode & 0o7777 & ~call.process.fs.umask
-    parent.location.fs.mknod(parent.location.node, parent.name, mode, device & 0xFFFFFFFF)
+    where = parent.location
+    mode = (kind or _S_IFREG) | mode_for(call, where, mode & 0o7777 & ~call.process.fs.umask)
+    where.fs.mknod(where.node, parent.name, mode, device & 0xFFFFFFFF)
+    give(call, where, parent.name)
     return OK
 
 
@@ -95,6 +121,7 @@ def _symlink(call: Call, target: bytes, dirfd: int, path: bytes):
         raise SysError(Kind.ENOENT)
     parent = _new(call, dirfd, path)
     parent.location.fs.symlink(parent.location.node, parent.name, target)
+    give(call, parent.location, parent.name)
     return OK
 
 
@@ -113,7 +140,7 @@ def _link(call: Call, olddir: int, old: bytes, newdir: int, new: bytes, flags: i
         raise SysError(Kind.EINVAL)
     follow = bool(flags & AT_SYMLINK_FOLLOW) or old.endswith(b"/")
     found = find_or_self(call, olddir, old, flags & AT_EMPTY_PATH | (0 if follow else AT_SYMLINK_NOFOLLOW))
-    target = _new(call, newdir, new)
+    target = _new_link(call, newdir, new, found)
     where = target.location
     if isinstance(found, OpenFile):
         if os.fstat(found.fd).st_nlink:
@@ -130,6 +157,20 @@ def _link(call: Call, olddir: int, old: bytes, newdir: int, new: bytes, flags: i
         raise SysError(Kind.EEXIST)
     where.fs.link(found.node, where.node, target.name)
     return OK
+
+
+def _new_link(call: Call, newdir: int, new: bytes, found: Location | OpenFile) -> Parent:
+    """`_new`, with what the caller may do to the file asked in between, as the kernel does.  EXDEV, EPERM."""
+    rights = call.rights
+    if rights is None or isinstance(found, OpenFile):
+        return _new(call, newdir, new)
+    target = _new(call, newdir, new, judge=False)
+    _check_absent(target)
+    if found.mount is not target.location.mount:
+        raise SysError(Kind.EXDEV)
+    rights.check_link(found.fs.stat(found.node))
+    rights.check_add(target.location)
+    return target
 
 
 @linux.answer(86, "link")
@@ -152,8 +193,11 @@ def _unlink(call: Call, dirfd: int, path: bytes):
         raise SysError(Kind.EISDIR)
     check_writable(where)
     node = where.fs.lookup(where.node, parent.name)
-    if node.is_dir or parent.slash:
+    if parent.slash:
         raise SysError(Kind.EISDIR if node.is_dir else Kind.ENOTDIR)
+    _check_remove(call, where, node)
+    if node.is_dir:
+        raise SysError(Kind.EISDIR)
     _existing(call, parent)
     where.fs.unlink(where.node, parent.name)
     return OK
@@ -174,6 +218,8 @@ def _rmdir(call: Call, dirfd: int, path: bytes):
         case b"..":
             raise SysError(Kind.ENOTEMPTY)
     _existing(call, parent)
+    if call.rights is not None:
+        _check_remove(call, parent.location, parent.location.fs.lookup(parent.location.node, parent.name))
     parent.location.fs.rmdir(parent.location.node, parent.name)
     call.sandbox.namespace.forget_directories()
     return OK
@@ -211,14 +257,55 @@ def _rename(call: Call, olddir: int, old: bytes, newdir: int, new: bytes, flags:
             is_target = parent is target
             raise SysError(Kind.EEXIST if is_target and flags & _RENAME_NOREPLACE else Kind.EBUSY)
     where, to = source.location, target.location
-    where.fs.lookup(where.node, source.name)
+    node = where.fs.lookup(where.node, source.name)
     for parent in (source, target):
         _existing(call, parent)
+    if call.rights is not None and not _judge_rename(call.rights, source, node, target, flags):
+        return OK
     # A slash behind a name asks for a directory, which of the two depends on the flags: the kernel knows.
     names = [parent.name + b"/" * parent.slash for parent in (source, target)]
     where.fs.rename(where.node, names[0], to.node, names[1], flags)
     call.sandbox.namespace.forget_directories()
     return OK
+
+
+def _judge_rename(rights: Rights, source: Parent, node, target: Parent, flags: int) -> bool:
+    """Whether there is anything to rename.  EACCES, EPERM, after what the kernel asks for before them."""
+    where, to = source.location, target.location
+    exchange = flags & _RENAME_EXCHANGE
+    try:
+        there = to.fs.lookup(to.node, target.name)
+    except FileNotFoundError:
+        if exchange:
+            raise
+        there = None
+    if there is not None and flags & _RENAME_NOREPLACE:
+        raise SysError(Kind.EEXIST)
+    if not node.is_dir and (source.slash or (not exchange and target.slash)):
+        raise SysError(Kind.ENOTDIR)
+    if exchange and target.slash and not there.is_dir:
+        raise SysError(Kind.ENOTDIR)
+    old, new = where.current_path() + (source.name,), to.current_path() + (target.name,)
+    if new[: len(old)] == old and new != old:
+        raise SysError(Kind.EINVAL)
+    if old[: len(new)] == new and new != old:
+        raise SysError(Kind.EINVAL if exchange else Kind.ENOTEMPTY)
+    moved, replaced = where.fs.stat(node), None if there is None else to.fs.stat(there)
+    if replaced is not None and (moved.st_dev, moved.st_ino) == (replaced.st_dev, replaced.st_ino):
+        return False
+    rights.check_remove(where, moved)
+    if replaced is None:
+        rights.check_add(to)
+    else:
+        rights.check_remove(to, replaced)
+        if not exchange and node.is_dir != there.is_dir:
+            raise SysError(Kind.ENOTDIR if node.is_dir else Kind.EISDIR)
+    if old[:-1] != new[:-1]:  # what moves is told of its new parent
+        if node.is_dir:
+            rights.check(Location(where.mount, node, old), WRITE)
+        if exchange and there.is_dir:
+            rights.check(Location(to.mount, there, new), WRITE)
+    return True
 
 
 @linux.answer(82, "rename")

@@ -11,8 +11,10 @@ from abi.dispatch import AT_FDCWD, OK, Call, Execute, Native, Plane, Return, Sup
 from abi.errors import Kind, SysError
 from abi.files import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, find_or_self
 from abi.linux import linux
-from abi.signals import telling
+from abi.signals import pidfd_task, telling
+from abi.status import owner
 from procs import execution
+from procs.credentials import SECURE_KEEP_CAPS, SECURE_NO_CAP_AMBIENT_RAISE
 from vfs.namespace import Location
 
 # -- making -----------------------------------------------------------------------------------------
@@ -118,12 +120,15 @@ linux.refuse(308, "setns", Kind.EPERM, "as without the capability: namespaces ar
 # -- running ----------------------------------------------------------------------------------------
 
 
-_EXEC = "set-id bits are ignored; a program that names a loader the host has not runs from a copy, so writing to it is no ETXTBSY"
+_EXEC = "a program that names a loader the host has not runs from a copy, so writing to it is no ETXTBSY"
 
 
 def _execute(call: Call, found, name: bytes, **how):
-    process = call.process
-    return Execute(execution.plan(call.sandbox.namespace, process.fs, found, name, **how))
+    """Set-id bits and file capabilities change what the guest believes; to the host they say nothing."""
+    plan = execution.plan(call.sandbox.namespace, call.fs, found, name, **how)
+    if not call.process.no_new_privs:
+        plan.take_rights(call.credentials, lambda status: owner(call.sandbox, status))
+    return Execute(plan)
 
 
 @linux.steer(59, "execve", _EXEC, Support.PARTIAL)
@@ -248,27 +253,92 @@ def _other(index: int):
     return handler
 
 
+def _schedule(call: Call, task) -> bool:
+    return call.credentials.may_schedule(task.credentials)
+
+
+def _limit(call: Call, task) -> bool:
+    return call.task.process is task.process or call.credentials.may_limit(task.credentials)
+
+
+def may_trace(call: Call, task) -> bool:
+    """Whether the caller may look into a task: ptrace(2) on PTRACE_MODE_READ_REALCREDS."""
+    process = task.process
+    return call.process is process or call.credentials.may_trace(task.credentials, bool(process.dumpable), real=True)
+
+
+def _permitted(index: int, may):
+    """As `_other`, where the caller may do so with that task.  EPERM."""
+    translate = _other(index)
+
+    def handler(call: Call):
+        result = translate(call)
+        number = call.int(index)
+        if number > 0:
+            tree = call.sandbox.tree
+            if not may(call, tree.tasks[tree.host(number)]):
+                raise SysError(Kind.EPERM)
+        return result
+
+    return handler
+
+
 _SELF = When(0, (0,), Plane.NATIVE)
 for _number, _name in (
-    (142, "sched_setparam"), (143, "sched_getparam"), (144, "sched_setscheduler"), (145, "sched_getscheduler"),
-    (148, "sched_rr_get_interval"), (203, "sched_setaffinity"), (204, "sched_getaffinity"),
-    (256, "migrate_pages"), (274, "get_robust_list"), (279, "move_pages"), (302, "prlimit64"),
-    (314, "sched_setattr"), (315, "sched_getattr"),
+    (143, "sched_getparam"), (145, "sched_getscheduler"), (148, "sched_rr_get_interval"), (204, "sched_getaffinity"),
+    (315, "sched_getattr"),
 ):  # fmt: skip
     linux.steer(_number, _name, when=[_SELF])(_other(0))
-for _number, _name in ((310, "process_vm_readv"), (311, "process_vm_writev"), (434, "pidfd_open")):
-    linux.steer(_number, _name)(_other(0))
+for _number, _name, _may in (
+    (142, "sched_setparam", _schedule), (144, "sched_setscheduler", _schedule), (203, "sched_setaffinity", _schedule),
+    (314, "sched_setattr", _schedule), (256, "migrate_pages", may_trace), (274, "get_robust_list", may_trace),
+    (279, "move_pages", may_trace), (302, "prlimit64", _limit),
+):  # fmt: skip
+    linux.steer(_number, _name, when=[_SELF])(_permitted(0, _may))
+for _number, _name in ((310, "process_vm_readv"), (311, "process_vm_writev")):
+    linux.steer(_number, _name)(_permitted(0, may_trace))
+linux.steer(434, "pidfd_open")(_other(0))
 
 
 @linux.steer(312, "kcmp")
 def kcmp(call: Call):
     tree = call.sandbox.tree
-    return Native({0: tree.host(call.int(0)), 1: tree.host(call.int(1))})
+    hosts = [tree.host(call.int(index)) for index in (0, 1)]
+    if not all(may_trace(call, tree.tasks[host]) for host in hosts):
+        raise SysError(Kind.EPERM)
+    return Native(dict(enumerate(hosts)))
+
+
+def _by_pidfd(call: Call):
+    """The kernel compares nothing but its own users, who are all one: the guest's are compared here."""
+    task = pidfd_task(call, 0)
+    if task is not None and not may_trace(call, task):
+        raise SysError(Kind.EPERM)
+    return Native()
+
+
+for _number, _name in ((438, "pidfd_getfd"), (440, "process_madvise")):
+    linux.steer(_number, _name)(_by_pidfd)
+
+
+def _check_priority(call: Call, kinds: tuple[int, int]) -> None:
+    """EPERM where the priority of another user's process is to be set; `kinds` are those of a process and of a group."""
+    which, who = call.int(0), call.int(1)
+    tree = call.sandbox.tree
+    if call.number not in (141, 251) or not who or which not in kinds:
+        return
+    if which == kinds[0]:
+        tasks = [tree.tasks[tree.host(who)]]
+    else:
+        tasks = [next(iter(process.tasks.values())) for process in tree.group(tree.host_group(who))]
+    if not all(call.credentials.may_schedule(task.credentials) for task in tasks):
+        raise SysError(Kind.EPERM)
 
 
 def _priority(call: Call):
     which, who = call.int(0), call.int(1)
     tree = call.sandbox.tree
+    _check_priority(call, (0, 1))
     match which:
         case 0:
             return Native({1: tree.host(who)} if who else {})
@@ -287,6 +357,7 @@ linux.steer(141, "setpriority", _PRIO_USER, Support.PARTIAL)(_priority)
 def _io_priority(call: Call):
     which, who = call.int(0), call.int(1)
     tree = call.sandbox.tree
+    _check_priority(call, (1, 2))
     match which:
         case 1:
             return Native({1: tree.host(who)} if who else {})
@@ -305,7 +376,7 @@ for _number, _name in (
     (24, "sched_yield"), (34, "pause"), (98, "getrusage"), (97, "getrlimit"), (160, "setrlimit"),
     (146, "sched_get_priority_max"), (147, "sched_get_priority_min"), (158, "arch_prctl"), (135, "personality"),
     (202, "futex"), (273, "set_robust_list"), (309, "getcpu"), (324, "membarrier"), (334, "rseq"),
-    (438, "pidfd_getfd"), (440, "process_madvise"), (448, "process_mrelease"), (449, "futex_waitv"),
+    (448, "process_mrelease"), (449, "futex_waitv"),
     (454, "futex_wake"), (455, "futex_wait"), (456, "futex_requeue"), (154, "modify_ldt"),
 ):  # fmt: skip
     linux.native(_number, _name)
@@ -331,7 +402,7 @@ _PRCTL_NATIVE = (
 )  # fmt: skip
 _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_GET_KEEPCAPS, _PR_SET_KEEPCAPS = 3, 4, 7, 8
 _PR_SET_NAME, _PR_GET_NAME, _PR_GET_SECCOMP, _PR_CAPBSET_READ, _PR_CAPBSET_DROP = 15, 16, 21, 23, 24
-_PR_GET_SECUREBITS, _PR_SET_NO_NEW_PRIVS, _PR_GET_NO_NEW_PRIVS = 27, 38, 39
+_PR_GET_SECUREBITS, _PR_SET_SECUREBITS, _PR_SET_NO_NEW_PRIVS, _PR_GET_NO_NEW_PRIVS = 27, 28, 38, 39
 _PR_CAP_AMBIENT = 47
 
 
@@ -343,7 +414,7 @@ _PR_CAP_AMBIENT = 47
     when=[When(0, _PRCTL_NATIVE, Plane.NATIVE)],
 )
 def prctl(call: Call):
-    process, credentials, value = call.process, call.process.credentials, call.args[1]
+    process, credentials, value = call.process, call.credentials, call.args[1]
     match call.int(0):
         case c if c == _PR_SET_NAME:
             call.task.comm = call.memory.cstring_cut(value, 15)
@@ -360,7 +431,9 @@ def prctl(call: Call):
         case c if c == _PR_SET_KEEPCAPS:
             if value not in (0, 1):
                 raise SysError(Kind.EINVAL)
-            credentials.keep_caps = bool(value)
+            if credentials.securebits & 32:  # SECURE_KEEP_CAPS_LOCKED
+                raise SysError(Kind.EPERM)
+            credentials.securebits = credentials.securebits & ~SECURE_KEEP_CAPS | SECURE_KEEP_CAPS * value
         case c if c == _PR_GET_NO_NEW_PRIVS:
             return Return(process.no_new_privs)
         case c if c == _PR_SET_NO_NEW_PRIVS:
@@ -377,8 +450,12 @@ def prctl(call: Call):
             if value > 40:
                 raise SysError(Kind.EINVAL)
             credentials.bounding &= ~(1 << value)
-        case c if c in (_PR_GET_SECCOMP, _PR_GET_SECUREBITS):
+        case c if c == _PR_GET_SECCOMP:
             return OK
+        case c if c == _PR_GET_SECUREBITS:
+            return Return(credentials.securebits)
+        case c if c == _PR_SET_SECUREBITS:
+            credentials.set_securebits(value)
         case c if c == _PR_CAP_AMBIENT:
             return _ambient(credentials, value, call.args[2])
         case _:
@@ -392,7 +469,8 @@ def _ambient(credentials, operation: int, capability: int):
         case 1 if capability <= 40:
             return Return(int(bool(credentials.ambient & bit)))
         case 2 if capability <= 40:
-            if not credentials.permitted & credentials.inheritable & bit:
+            barred = credentials.securebits & SECURE_NO_CAP_AMBIENT_RAISE
+            if barred or not credentials.permitted & credentials.inheritable & bit:
                 raise SysError(Kind.EPERM)
             credentials.ambient |= bit
         case 3 if capability <= 40:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 
 from abi.errors import SysError
+from abi.ipc import rows
 from abi.processes import comm
+from procs.execution import changed_vector
 from procs.tree import controlling_terminal
+from vfs.hostfs import HostFs
 from vfs.namespace import FsContext, OpenFile
-
-_CAP_SYS_PTRACE = 19
 
 
 class ProcView:
@@ -78,23 +79,18 @@ class ProcView:
         caller = self._sandbox.caller
         if caller is None or caller.process is process:
             return True
-        ids, wanted = caller.process.credentials, process.credentials
-        if ids.capable(_CAP_SYS_PTRACE):
-            return True
-        uids, gids = {wanted.uid, wanted.euid, wanted.suid}, {wanted.gid, wanted.egid, wanted.sgid}
-        return bool(process.dumpable) and uids == {ids.fsuid} and gids == {ids.fsgid}
+        return caller.credentials.may_trace(process.credentials, bool(process.dumpable), real=False)
 
     def _process(self, pid: int):
         """The process of a pid, or of a thread's number, as /proc allows."""
         return self._tree.tasks[self._tree.host(pid)].process
 
-    def owner(self, pid: int) -> tuple[int, int]:
-        credentials = self._process(pid).credentials
-        sandbox = self._sandbox
-        return (
-            sandbox.host_uid if credentials.euid == 0 else credentials.euid,
-            sandbox.host_gid if credentials.egid == 0 else credentials.egid,
-        )
+    def owner(self, pid: int, entry: bool = False) -> tuple[int, int]:
+        """Whose the files of a process are: root's, where it is not dumpable, but for the directory itself (`entry`)."""
+        process = self._process(pid)
+        if not process.dumpable and not entry:
+            return 0, 0
+        return process.credentials.euid, process.credentials.egid
 
     # -- what a task is -----------------------------------------------------------------------
 
@@ -109,9 +105,15 @@ class ProcView:
         self._tree.tasks[thread].comm = None
         return fd
 
+    def auxiliary(self, pid: int) -> bytes:
+        """The auxiliary vector with the ids that the guest believes in, as they were at its exec."""
+        process = self._process(pid)
+        with open(b"/proc/%d/auxv" % process.pid, "rb") as file:
+            return changed_vector(file.read(), process.vector)
+
     def status(self, pid: int, tid: int) -> dict[bytes, bytes]:
         process = self._process(pid)
-        ids = process.credentials
+        ids = self._tree.tasks[self._tree.host(tid)].credentials
         number = b"%d" % tid
         group = b"%d" % self._tree.guest(process.pid)
         return {
@@ -264,7 +266,8 @@ class ProcView:
         for mount in self._sandbox.namespace.mounts.values():
             options = b"ro" if mount.read_only else b"rw"
             nodev = b"" if mount.path == (b"dev",) else b",nodev"
-            yield mount, _escape(b"/" + b"/".join(mount.path)), options + b",nosuid" + nodev
+            nosuid = b"" if isinstance(mount.fs, HostFs) else b",nosuid"
+            yield mount, _escape(b"/" + b"/".join(mount.path)), options + nosuid + nodev
 
     def mounts(self) -> bytes:
         """proc_pid_mounts(5)."""
@@ -291,6 +294,10 @@ class ProcView:
             b"device %s mounted on %s with fstype %s\n" % (_escape(mount.fs.source), where, mount.fs.type)
             for mount, where, _ in self._mounts()
         )
+
+    def objects(self, name: bytes) -> bytes:
+        """proc_sysvipc(5) without its heading; `name` is msg, sem or shm."""
+        return rows(self._sandbox, (b"msg", b"sem", b"shm").index(name))
 
     def system_name(self, name: bytes) -> bytes:
         return self._sandbox.hostname if name == b"hostname" else self._sandbox.domainname

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from procs.sysv import Objects
+
 
 class Sandbox:
     """The state behind the tables.
@@ -23,6 +25,8 @@ class Sandbox:
         self.caller = None
         self.terminal = None
         self.devices = None
+        self.objects = Objects()
+        self.queues: dict[bytes, object] = {}  # POSIX message queues by name
         self.host_uid = os.geteuid()
         self.host_gid = os.getegid()
 

@@ -65,19 +65,47 @@ def rt_sigtimedwait(call: Call):
 # -- sending ----------------------------------------------------------------------------------------
 
 
-@linux.steer(62, "kill", when=[When(0, (0,), Plane.NATIVE)])
+def _may(call: Call, process, number: int) -> bool:
+    """Whether the caller may send a signal to a process of the sandbox; kill(2)."""
+    if call.process is process or call.credentials.may_signal(process.credentials):
+        return True
+    return number == signal.SIGCONT and os.getsid(call.process.pid) == os.getsid(process.pid)
+
+
+def _check(call: Call, task_number: int, signal_number: int) -> int:
+    """The kernel's number of a task the caller may signal.  ESRCH, EPERM."""
+    tree = call.sandbox.tree
+    host = tree.host(task_number)
+    if not _may(call, tree.tasks[host].process, signal_number):
+        raise SysError(Kind.EPERM)
+    return host
+
+
+@linux.steer(62, "kill")
 def kill(call: Call):
     tree, who, number = call.sandbox.tree, call.int(0), call.int(1)
     if who > 0:
-        return Native({0: tree.host(who)})
-    if who < -1:
-        return Native({0: -tree.host_group(-who)})
+        return Native({0: _check(call, who, number)})
     if not 0 <= number <= 64:
         raise SysError(Kind.EINVAL)
-    others = [pid for pid in tree.processes if pid not in (tree.init_pid, call.process.pid)]
-    if not others:
+    if who == -1:
+        return _send(call, [process for pid, process in tree.processes.items()
+                            if pid not in (tree.init_pid, call.process.pid)], number)  # fmt: skip
+    group = tree.host_group(-who) if who else os.getpgid(call.process.pid)
+    members = tree.group(group)
+    if all(_may(call, process, number) for process in members):
+        return Native({0: -group} if who else {})
+    return _send(call, members, number)
+
+
+def _send(call: Call, processes: list, number: int):
+    """Send a signal to those of the processes that the caller may send it to.  ESRCH, EPERM."""
+    if not processes:
         raise SysError(Kind.ESRCH)
-    for pid in others:
+    allowed = [process.pid for process in processes if _may(call, process, number)]
+    if not allowed:
+        raise SysError(Kind.EPERM)
+    for pid in allowed:
         try:
             os.kill(pid, number)
         except ProcessLookupError:
@@ -87,24 +115,24 @@ def kill(call: Call):
 
 @linux.steer(200, "tkill")
 def tkill(call: Call):
-    return Native({0: call.sandbox.tree.host(_positive(call.int(0)))})
+    return Native({0: _check(call, _positive(call.int(0)), call.int(1))})
 
 
 @linux.steer(234, "tgkill")
 def tgkill(call: Call):
-    tree = call.sandbox.tree
-    return Native({0: tree.host(_positive(call.int(0))), 1: tree.host(_positive(call.int(1)))})
+    group = call.sandbox.tree.host(_positive(call.int(0)))
+    return Native({0: group, 1: _check(call, _positive(call.int(1)), call.int(2))})
 
 
 @linux.steer(129, "rt_sigqueueinfo")
 def rt_sigqueueinfo(call: Call):
-    return Native({0: call.sandbox.tree.host(call.int(0))})
+    return Native({0: _check(call, call.int(0), call.int(1))})
 
 
 @linux.steer(297, "rt_tgsigqueueinfo")
 def rt_tgsigqueueinfo(call: Call):
-    tree = call.sandbox.tree
-    return Native({0: tree.host(_positive(call.int(0))), 1: tree.host(_positive(call.int(1)))})
+    group = call.sandbox.tree.host(_positive(call.int(0)))
+    return Native({0: group, 1: _check(call, _positive(call.int(1)), call.int(2))})
 
 
 @linux.steer(424, "pidfd_send_signal")
@@ -112,11 +140,30 @@ def pidfd_send_signal(call: Call):
     """A directory of a process in /proc serves as a pidfd too; pidfd_send_signal(2)."""
     pid = _directory_of(call, call.int(0))
     if pid is None:
+        task = pidfd_task(call, 0)
+        if task is not None and not _may(call, task.process, call.int(1)):
+            raise SysError(Kind.EPERM)
         return Native()
     if call.args[3] & 0xFFFFFFFF:
         raise SysError(Kind.EINVAL)
-    host = call.sandbox.tree.host(pid)
+    host = _check(call, pid, call.int(1))
     return Native({0: host}, number=_RT_SIGQUEUEINFO if call.args[2] else _KILL)
+
+
+def pidfd_task(call: Call, index: int):
+    """The task that a pidfd of the caller's is of; None for what is no pidfd.  EBADF; ESRCH where it has ended."""
+    fd = call.files.get(call.int(index))
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
+            found = [line.split()[1] for line in file if line.startswith(b"Pid:")]
+    finally:
+        os.close(fd)
+    if not found:
+        return None
+    task = call.sandbox.tree.tasks.get(int(found[0]))
+    if task is None:
+        raise SysError(Kind.ESRCH)
+    return task
 
 
 def _directory_of(call: Call, fd: int) -> int | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import struct
-
-from vfs.hostfs import KeptStat
 
 _STAT = struct.Struct("<QQQIIIxxxxQqqqqqqqqq24x")
 _STATX = struct.Struct("<IIQIIIHxxQQQQ" + "qIxxxx" * 4 + "IIIIQII96x")
@@ -16,7 +15,7 @@ STATX_BASIC_STATS = 0x7FF
 def owner(sandbox, st) -> tuple[int, int]:
     """Uid and gid of a status as the guest sees them: the sandbox's user is root, unless it said otherwise."""
     uid, gid = st.st_uid, st.st_gid
-    if type(st) is KeptStat:
+    if type(st) is not os.stat_result:
         return uid, gid
     return 0 if uid == sandbox.host_uid else uid, 0 if gid == sandbox.host_gid else gid
 

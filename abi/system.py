@@ -27,7 +27,7 @@ def uname(call: Call):
 
 
 def _new_name(call: Call) -> bytes:
-    if not call.process.credentials.capable(_CAP_SYS_ADMIN):
+    if not call.credentials.capable(_CAP_SYS_ADMIN):
         raise SysError(Kind.EPERM)
     if not 0 <= call.int(1) <= _NAME_MAX:
         raise SysError(Kind.EINVAL)

@@ -217,6 +217,7 @@ def _supervise(sandbox: Sandbox, settings: Settings, context, credentials, name:
             terminal.take_back()
         if relay is not None:
             relay.close(supervisor.signals)
+        sandbox.objects.close()
 
 
 def _log(sandbox: Sandbox, settings: Settings):

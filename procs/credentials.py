@@ -10,14 +10,20 @@ import errno
 
 from vfs.kernel import error
 
+CAP_KILL = 5
 CAP_SETGID = 6
 CAP_SETUID = 7
 CAP_SETPCAP = 8
+CAP_SYS_PTRACE = 19
+CAP_SYS_NICE = 23
+CAP_SYS_RESOURCE = 24
 CAP_LAST = 40
 ALL_CAPABILITIES = (1 << (CAP_LAST + 1)) - 1
 # CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, LINUX_IMMUTABLE, MKNOD, MAC_OVERRIDE
 _FILE_CAPABILITIES = sum(1 << bit for bit in (0, 1, 2, 3, 4, 9, 27, 32))
 KEEP = 0xFFFFFFFF  # the id -1: leave as it is
+SECURE_NOROOT, SECURE_NO_SETUID_FIXUP, SECURE_KEEP_CAPS, SECURE_NO_CAP_AMBIENT_RAISE = 1, 4, 16, 64
+_SECURE_LOCKS = 0xAA  # each the bit after the one that it locks
 
 
 class Credentials:
@@ -25,7 +31,7 @@ class Credentials:
 
     __slots__ = (
         "ambient", "bounding", "effective", "egid", "euid", "fsgid", "fsuid", "gid", "groups",
-        "inheritable", "keep_caps", "permitted", "sgid", "suid", "uid",
+        "inheritable", "permitted", "securebits", "sgid", "suid", "uid",
     )  # fmt: skip
 
     def __init__(self, uid: int = 0, gid: int = 0, groups: tuple[int, ...] = ()) -> None:
@@ -35,7 +41,7 @@ class Credentials:
         self.permitted = self.effective = ALL_CAPABILITIES if uid == 0 else 0
         self.inheritable = self.ambient = 0
         self.bounding = ALL_CAPABILITIES
-        self.keep_caps = False
+        self.securebits = 0
 
     def copy(self) -> Credentials:
         new = Credentials.__new__(Credentials)
@@ -45,6 +51,42 @@ class Credentials:
 
     def capable(self, capability: int) -> bool:
         return bool(self.effective >> capability & 1)
+
+    @property
+    def keep_caps(self) -> bool:
+        return bool(self.securebits & SECURE_KEEP_CAPS)
+
+    def as_real(self) -> Credentials:
+        """Whom access(2) asks for: the real ids, and with them root's capabilities or none."""
+        new = self.copy()
+        new.fsuid, new.fsgid = self.uid, self.gid
+        if not self.securebits & SECURE_NO_SETUID_FIXUP:
+            new.effective = self.permitted if self.uid == 0 else 0
+        return new
+
+    # -- other processes ------------------------------------------------------------------------
+
+    def may_signal(self, other: Credentials) -> bool:
+        """Whether kill(2) may send a signal to a process of `other`."""
+        return self.capable(CAP_KILL) or not {self.euid, self.uid}.isdisjoint((other.suid, other.uid))
+
+    def may_trace(self, other: Credentials, dumpable: bool, real: bool) -> bool:
+        """Whether ptrace(2)'s access check passes, for the real ids or for those that files are opened by."""
+        if self.capable(CAP_SYS_PTRACE):
+            return True
+        uid, gid = (self.uid, self.gid) if real else (self.fsuid, self.fsgid)
+        same = {other.uid, other.euid, other.suid} == {uid} and {other.gid, other.egid, other.sgid} == {gid}
+        caps = self.permitted if real else self.effective
+        return dumpable and same and not other.permitted & ~caps
+
+    def may_limit(self, other: Credentials) -> bool:
+        """Whether prlimit(2) may look at the limits of a process of `other`, or change them."""
+        same = {other.uid, other.euid, other.suid} == {self.uid} and {other.gid, other.egid, other.sgid} == {self.gid}
+        return same or self.capable(CAP_SYS_RESOURCE)
+
+    def may_schedule(self, other: Credentials) -> bool:
+        """Whether the priority of a process of `other` may be set; sched_setscheduler(2)."""
+        return self.euid in (other.uid, other.euid) or self.capable(CAP_SYS_NICE)
 
     # -- users --------------------------------------------------------------------------------
 
@@ -94,6 +136,8 @@ class Credentials:
         former = self.fsuid
         if uid != KEEP and (uid in (self.uid, self.euid, self.suid, self.fsuid) or self.capable(CAP_SETUID)):
             self.fsuid = uid
+            if self.securebits & SECURE_NO_SETUID_FIXUP:
+                return former
             if former == 0 != uid:
                 self.effective &= ~_FILE_CAPABILITIES
             elif uid == 0 != former:
@@ -102,11 +146,13 @@ class Credentials:
 
     def _follow_root(self, before: tuple[int, int, int]) -> None:
         """What capabilities(7) says of the sets when ids change from or to 0."""
+        if self.securebits & SECURE_NO_SETUID_FIXUP:
+            return
         had_root = 0 in before
         if had_root and 0 not in (self.uid, self.euid, self.suid):
             if not self.keep_caps:
-                self.permitted = 0
-            self.effective = self.ambient = 0
+                self.permitted = self.effective = 0
+            self.ambient = 0
         if before[1] == 0 and self.euid != 0:
             self.effective = 0
         elif before[1] != 0 and self.euid == 0:
@@ -162,7 +208,7 @@ class Credentials:
         """setgroups(2).  EPERM."""
         if not self.capable(CAP_SETGID):
             raise error(errno.EPERM)
-        self.groups = groups
+        self.groups = tuple(sorted(groups))
 
     # -- capabilities -------------------------------------------------------------------------
 
@@ -177,11 +223,72 @@ class Credentials:
         self.effective, self.permitted, self.inheritable = effective, permitted, inheritable
         self.ambient &= permitted & inheritable
 
-    def on_exec(self) -> None:
-        """The sets after execve(2) of a program without set-id bits or file capabilities."""
-        self.keep_caps = False
+    def set_securebits(self, bits: int) -> None:
+        """PR_SET_SECUREBITS of prctl(2).  EPERM."""
+        before = self.securebits
+        if bits & ~0xFF or (before >> 1 & 0x55) & (before ^ bits) or before & _SECURE_LOCKS & ~bits:
+            raise error(errno.EPERM)
+        if not self.capable(CAP_SETPCAP):
+            raise error(errno.EPERM)
+        self.securebits = bits
+
+    def on_exec(
+        self, owner: int | None = None, group: int | None = None, file: FileCapabilities | None = None
+    ) -> bool:
+        """The ids and sets after execve(2); whether the program is to be careful (AT_SECURE).
+
+        `owner` and `group` are those of a program with a set-id bit, `file` the capabilities it has.  EPERM is not had
+        here: a file's capabilities that the bounding set lacks are `FileCapabilities.check`'s.
+        """
+        before = self.permitted
+        if owner is not None:
+            self.euid = owner
+        if group is not None:
+            self.egid = group
+        changed = owner is not None or group is not None
+        ids_differ = self.euid != self.uid or self.egid != self.gid
+        permitted, effective = 0, False
+        if file is not None:
+            permitted = (file.permitted & self.bounding) | (file.inheritable & self.inheritable)
+            effective = file.effective
+        if not self.securebits & SECURE_NOROOT and 0 in (self.uid, self.euid) and not (permitted and self.uid and self.euid == 0):
+            permitted = self.inheritable | self.bounding
+            effective = effective or self.euid == 0
+        if file is not None or (changed and ids_differ):
+            self.ambient = 0
+        self.permitted = permitted | self.ambient
+        self.effective = self.permitted if effective else self.ambient
         self.suid, self.sgid = self.euid, self.egid
         self.fsuid, self.fsgid = self.euid, self.egid
-        root = 0 in (self.uid, self.euid)
-        self.permitted = (self.inheritable | self.bounding) if root else self.ambient
-        self.effective = self.permitted if self.euid == 0 else self.ambient
+        self.securebits &= ~SECURE_KEEP_CAPS
+        gained = self.uid != 0 and (effective or bool(self.permitted & ~self.ambient)) and bool(self.permitted & ~before)
+        return ids_differ or gained
+
+
+class FileCapabilities:
+    """What the attribute ``security.capability`` of a program gives; capabilities(7)."""
+
+    __slots__ = ("effective", "inheritable", "permitted")
+
+    def __init__(self, permitted: int, inheritable: int, effective: bool) -> None:
+        self.permitted = permitted
+        self.inheritable = inheritable
+        self.effective = effective
+
+    @classmethod
+    def parse(cls, data: bytes) -> FileCapabilities | None:
+        """From ``struct vfs_cap_data``; None for one that says nothing to this kernel."""
+        words = [int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4)]
+        revision = words[0] >> 24 if words else 0
+        size = {1: 3, 2: 5, 3: 6}.get(revision)
+        if size is None or len(data) != 4 * size or (revision == 3 and words[5]):
+            return None  # of another user namespace's root
+        if revision == 1:
+            words += [0, 0]
+        permitted, inheritable = (words[1 + index] | words[3 + index] << 32 for index in (0, 1))
+        return cls(permitted & ALL_CAPABILITIES, inheritable & ALL_CAPABILITIES, bool(words[0] & 1))
+
+    def check(self, bounding: int, inheritable: int) -> None:
+        """EPERM where a program that counts on capabilities (effective) would not get them all."""
+        if self.effective and self.permitted & ~(self.permitted & bounding | self.inheritable & inheritable):
+            raise error(errno.EPERM)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
+import struct
 from collections.abc import Callable
 
 from procs import elf
+from procs.credentials import FileCapabilities
 from vfs.kernel import check_not_written, error, names_programs_by_file
 from vfs.namespace import FsContext, Location, Namespace, OpenFile
+from vfs.rights import EXECUTE
 
 _HEAD = 4096  # one page holds the ELF header, its program headers and any #! line
 _SCRIPT_LINE = 256  # BINPRM_BUF_SIZE
@@ -21,10 +25,13 @@ class ExecPlan:
 
     `fd` is the program, opened (owned); `name` is what AT_EXECFN will say; `location` where it lies, None for
     a file without a name; `comm` is the task's name to be; `arguments`, where a script is in play, replace
-    argv[0].
+    argv[0].  `uid` and `gid` are what the program's set-id bits give (None: nothing), `capabilities` what its attribute
+    does; `context` is by whose rights it was found.
     """
 
-    __slots__ = ("abi", "arguments", "comm", "fd", "interpreter", "location", "name", "stat")
+    __slots__ = (
+        "abi", "arguments", "capabilities", "comm", "context", "fd", "gid", "interpreter", "location", "name", "stat", "uid",
+    )  # fmt: skip
 
     def __init__(self, fd: int, location: Location | None, name: bytes, comm: bytes) -> None:
         self.fd = fd
@@ -35,9 +42,37 @@ class ExecPlan:
         self.abi = elf.ABI_LINUX
         self.interpreter: bytes | None = None
         self.stat = os.fstat(fd)
+        self.uid: int | None = None
+        self.gid: int | None = None
+        self.capabilities: FileCapabilities | None = None
+        self.context: FsContext | None = None
+
+    def take_rights(self, credentials, owner) -> None:
+        """Find out what the program gives: `owner(status)` are a file's ids for the guest.  EPERM."""
+        where = self.location
+        if where is None:
+            return
+        status = where.fs.stat(where.node)
+        mode = status.st_mode
+        if mode & stat.S_ISUID:
+            self.uid = owner(status)[0]
+        if mode & (stat.S_ISGID | stat.S_IXGRP) == stat.S_ISGID | stat.S_IXGRP:
+            self.gid = owner(status)[1]
+        try:
+            self.capabilities = FileCapabilities.parse(where.fs.getxattr(where.node, b"security.capability"))
+        except OSError:
+            return  # it has none
+        if self.capabilities is not None:
+            self.capabilities.check(credentials.bounding, credentials.inheritable)
 
     def __del__(self) -> None:
         os.close(self.fd)
+
+
+def changed_vector(raw: bytes, vector: dict[int, int]) -> bytes:
+    """The auxiliary vector with other values for some of its entries."""
+    entries = struct.iter_unpack("<QQ", raw[: len(raw) & -16])
+    return b"".join(struct.pack("<QQ", kind, vector.get(kind, value)) for kind, value in entries)
 
 
 def plan(
@@ -59,7 +94,7 @@ def plan(
     path = name  # of the file at hand; `name` stays what the guest said, as AT_EXECFN and comm do
     arguments: list[bytes] | None = None
     for _ in range(_SCRIPTS_MAX + 1):
-        fd, location = _open(target)
+        fd, location = _open(target, context)
         # Owned by the plan from here on, so that any failure below closes it.
         result = ExecPlan(fd, location, name, comm)
         head = os.pread(fd, _HEAD, 0)
@@ -80,11 +115,12 @@ def plan(
         result.arguments = arguments
         if unnamed and names_programs_by_file():
             result.comm = _file_name(fd)[:15]
+        result.context = context
         return result
     raise error(errno.ELOOP)
 
 
-def _open(target: Location | OpenFile) -> tuple[int, Location | None]:
+def _open(target: Location | OpenFile, context: FsContext) -> tuple[int, Location | None]:
     """A readable descriptor of the program.  EACCES."""
     if isinstance(target, OpenFile):
         path, location = b"/proc/self/fd/%d" % target.fd, None
@@ -96,6 +132,8 @@ def _open(target: Location | OpenFile) -> tuple[int, Location | None]:
     if mode & 0o170000 != 0o100000 or not mode & 0o111:
         raise error(errno.EACCES)
     if path is None:
+        if context.rights is not None:
+            context.rights.check(target, EXECUTE)
         return target.fs.open(target.node, os.O_RDONLY), location
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC), location
 

@@ -18,36 +18,40 @@ class Process:
     """A thread group.  `pid` is the kernel's number; `table` is its ABI's."""
 
     __slots__ = (
-        "abi", "credentials", "dumpable", "exe", "fs", "no_new_privs", "pid", "tasks",
+        "abi", "credentials", "dumpable", "exe", "fs", "no_new_privs", "pid", "tasks", "vector",
     )  # fmt: skip
 
     def __init__(self, pid: int, abi, fs, credentials) -> None:
         self.pid = pid
         self.abi = abi
         self.fs = fs  # vfs.namespace.FsContext, maybe shared
-        self.credentials = credentials
+        self.credentials = credentials  # those of the first thread
         self.exe = None  # vfs.namespace.Location of the program
         self.dumpable = 1
         self.no_new_privs = 0
         self.tasks: dict[int, Task] = {}
+        self.vector: dict[int, int] = {}  # of the auxiliary vector, what differs from the kernel's
 
-    def fork(self, pid: int, share_fs: bool) -> Process:
-        """What a child process starts with; the kernel has already made it."""
-        child = type(self)(pid, self.abi, self.fs if share_fs else self.fs.copy(), self.credentials.copy())
+    def fork(self, pid: int, share_fs: bool, credentials=None) -> Process:
+        """What a child process starts with; the kernel has already made it.  `credentials` are the forking thread's."""
+        credentials = (credentials or self.credentials).copy()
+        child = type(self)(pid, self.abi, self.fs if share_fs else self.fs.copy(), credentials)
         child.exe = self.exe
         child.dumpable = self.dumpable
         child.no_new_privs = self.no_new_privs
+        child.vector = self.vector
         return child
 
 
 class Task:
     """A thread; `comm` is its name where int80 knows better than the kernel (else None)."""
 
-    __slots__ = ("comm", "process", "tid")
+    __slots__ = ("comm", "credentials", "process", "tid")
 
     def __init__(self, tid: int, process: Process) -> None:
         self.tid = tid
         self.process = process
+        self.credentials = process.credentials  # of the first thread; another gets a copy of its maker's
         self.comm: bytes | None = None
 
 
@@ -132,6 +136,17 @@ class ProcessTree:
         if not self._has_group(number):
             raise error(errno.ESRCH)
         return number
+
+    def group(self, number: int) -> list[Process]:
+        """The processes of a group, by the kernel's number."""
+        found = []
+        for pid, process in self.processes.items():
+            try:
+                if os.getpgid(pid) == number and process.tasks:
+                    found.append(process)
+            except ProcessLookupError:
+                continue
+        return found
 
     def _has_group(self, number: int) -> bool:
         for pid in self.processes:

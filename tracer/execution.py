@@ -10,14 +10,16 @@ it to the top of the new stack, where AT_EXECFN finds it, and there it is overwr
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import struct
 
 from abi.errors import Kind, SysError
-from procs.execution import ExecPlan
+from procs.execution import ExecPlan, changed_vector
 from vfs import kernel
 from vfs.namespace import Location
+from vfs.rights import EXECUTE
 
 _AT_BASE, _AT_ENTRY, _AT_EXECFN, _AT_SYSINFO_EHDR = 7, 9, 31, 33
 _RED_ZONE = 128
@@ -100,6 +102,8 @@ class Programs:
         found = namespace.walk(context, context.root, plan.interpreter)
         if not isinstance(found, Location) or not found.node.is_file or not found.node.mode & 0o111:
             raise SysError(Kind.EACCES)
+        if context.rights is not None:
+            context.rights.check(found, EXECUTE)
         mine = found.fs.stat(found.node)
         interpreter = found.fs.open(found.node, os.O_RDONLY)
         try:
@@ -206,8 +210,12 @@ class Programs:
 
     # -- after --------------------------------------------------------------------------------
 
-    def settle(self, pid: int, memory, plan: ExecPlan, program: Program, path: bytes) -> Image | None:
+    def settle(
+        self, pid: int, memory, plan: ExecPlan, program: Program, path: bytes, vector: dict[int, int] | None = None
+    ) -> Image | None:
         """Check what was run and put the guest's name where AT_EXECFN points; what is to be known of the image.
+
+        `vector` are values of the auxiliary vector that are to be others for the guest than for the kernel.
 
         None when the program, or the interpreter mapped with it, is not the file that was chosen.
         """
@@ -234,6 +242,9 @@ class Programs:
                 base = value
         if bool(base) != (program.interpreter is not None) or not _maps_only(pid, program.fd, program.interpreter):
             return None
+        if vector and any(vector.get(kind, value) != value for kind, value in struct.iter_unpack("<QQ", raw[: len(raw) & -16])):
+            with contextlib.suppress(SysError):  # of a stack that is gone: the task was killed
+                _change_vector(pid, memory, raw, vector)
         st = plan.stat
         image.program = (st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns)
         image.sites = self._sites.setdefault(image.program, set())
@@ -248,6 +259,29 @@ class Programs:
             data = memory.read_some(base, 16384)
             self._vdso_offset = _find_syscall(data)
         return base + self._vdso_offset if self._vdso_offset else 0
+
+
+_STACK_POINTERS = 1 << 20  # of arguments and variables that are looked through for the vector behind them
+
+
+def _change_vector(pid: int, memory, raw: bytes, vector: dict[int, int]) -> None:
+    """Change the vector on the stack of a fresh image, behind its arguments and variables.  getauxval(3)."""
+    with open(b"/proc/%d/stat" % pid, "rb") as file:
+        here = int(file.read().rpartition(b")")[2].split()[25])  # startstack
+    here += 8 * (int.from_bytes(memory.read(here, 8), "little") + 2)
+    for _ in range(_STACK_POINTERS // 512):
+        block = memory.read_some(here, 4096 - (here & 0xFFF))
+        block = block[: len(block) & -8]
+        for at in range(0, len(block), 8):
+            if block[at : at + 8] == bytes(8):
+                here += at + 8
+                size = raw.index(struct.pack("<QQ", 0, 0)) + 16
+                if memory.read(here, size) == raw[:size]:
+                    memory.write(here, changed_vector(raw[:size], vector))
+                return
+        if not block:
+            return
+        here += len(block)
 
 
 def _below(stack_pointer: int, size: int) -> int:

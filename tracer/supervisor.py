@@ -100,8 +100,8 @@ class TracedProcess(Process):
         """The descriptors of whichever thread is there."""
         return next(iter(self.tasks.values())).files
 
-    def fork(self, pid: int, share_fs: bool) -> TracedProcess:
-        child = super().fork(pid, share_fs)
+    def fork(self, pid: int, share_fs: bool, credentials=None) -> TracedProcess:
+        child = super().fork(pid, share_fs, credentials)
         child.image = self.image.copy()
         return child
 
@@ -742,7 +742,7 @@ class Supervisor:
     def _steer_exec(self, task: TracedTask, registers, plan) -> None:
         process = task.process
         try:
-            program = self.programs.prepare(self.sandbox.namespace, process.fs, plan)
+            program = self.programs.prepare(self.sandbox.namespace, plan.context or process.fs, plan)
             path = self.programs.path(program.fd, plan.name)
             at = registers[ORIG_RAX] == 322  # execveat: arguments stand one further
             argv_index = 2 if at else 1
@@ -779,15 +779,17 @@ class Supervisor:
         image = None
         if planned is not None:
             plan, program, path = planned
-            image = self._spare(self.programs.settle, process.pid, task.memory, plan, program, path)
+            process.credentials = task.credentials = caller.credentials
+            careful = task.credentials.on_exec(plan.uid, plan.gid, plan.capabilities)
+            process.vector = _vector(task.credentials, careful)
+            image = self._spare(self.programs.settle, process.pid, task.memory, plan, program, path, process.vector)
         if image is None:
             self._end_for_exec(task)
             return
         process.image = image
         process.exe = plan.location
         process.abi = self.host if plan.abi else self.linux
-        process.dumpable = 1
-        process.credentials.on_exec()
+        process.dumpable = 0 if careful else 1
         task.comm = plan.comm
         if self.options.patch and process.image.sites:
             gate.rewrite_known(task.tid, process.image)
@@ -836,8 +838,10 @@ class Supervisor:
                 share = kernel.kcmp(process.pid, tid, _KCMP_FS) == 0
             except OSError:
                 share = False
-            process = process.fork(tid, share)
+            process = process.fork(tid, share, parent.credentials)
         task = TracedTask(tid, process)
+        if process is parent.process:
+            task.credentials = parent.credentials.copy()
         task.comm = parent.comm
         if parent.restore is not None:
             task.birth = parent.restore[0]
@@ -984,6 +988,11 @@ class Supervisor:
         what = "32-bit call" if number == -1 else f"call {number}" + (f" ({entry.name})" if entry is not None else "")
         why = f"{entry.error.name}, {entry.note}" if entry is not None else "ENOSYS, not supported"
         say(f"process {self.tree.guest(task.process.pid)} made {what}: {why}")
+
+
+def _vector(ids, careful: bool) -> dict[int, int]:
+    """What getauxval(3) is to tell of the ids: AT_UID, AT_EUID, AT_GID, AT_EGID, AT_SECURE."""
+    return {11: ids.uid, 12: ids.euid, 13: ids.gid, 14: ids.egid, 23: int(careful)}
 
 
 def _executable(fd: int) -> bool:

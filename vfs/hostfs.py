@@ -43,16 +43,26 @@ _SAFE_DEVICES = {
 
 _IN_DONT_FOLLOW, _IN_EXCL_UNLINK = 0x02000000, 0x04000000  # the latter says nothing, but a mask must say something
 _RENAME_EXCHANGE = 2
+_KEPT_GROUP = stat.S_ISVTX | stat.S_ISGID  # of a directory that may keep another group than the host's
 _AT_ONCE = 15  # names, of 255 bytes at most, that surely fit into one path
 
 _FOREIGN = b"user.int80."  # before the name of an attribute that only the guest's kernel speaks of
 
 
-def _rights(kind: int) -> int:
+def _rights(kind: int, mode: int) -> int:
     """Mode bits that a file keeps on the host whatever the guest says, so that its root can do what root can."""
     if os.geteuid() == 0:
         return 0
-    return {stat.S_IFREG: 0o600, stat.S_IFDIR: 0o700}.get(kind, 0)
+    if kind == stat.S_IFREG and mode & 0o111:
+        return 0o700  # root runs what anybody may run
+    return {stat.S_IFREG: 0o600, stat.S_IFDIR: 0o700, stat.S_IFIFO: 0o600}.get(kind, 0)
+
+
+def _host_id(number: int, own: int) -> int:
+    """The host's number of a guest's id.  EPERM for the number that the host's user has, who is root to the guest."""
+    if number == own != 0:
+        raise error(errno.EPERM)
+    return own if number == 0 else number
 
 
 def _has_attributes(node: Node) -> bool:
@@ -223,7 +233,9 @@ class HostFs(FileSystem):
         if data is None:
             return None
         mode = data[24] | data[25] << 8
-        if mode & stat.S_ISVTX or (mode & 0o170000 == stat.S_IFLNK and (follow or self.beside.known)):
+        if mode & stat.S_ISVTX or (mode & 0o170000 == stat.S_IFLNK and follow):
+            return None
+        if self.beside.known and mode & 0o170000 not in (stat.S_IFREG, stat.S_IFDIR):
             return None
         return data
 
@@ -332,16 +344,31 @@ class HostFs(FileSystem):
 
     def _create_beneath(self, at: int, path: bytes, flags: int, mode: int) -> int:
         flags = flags & _OPEN_FLAGS & ~os.O_PATH | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOCTTY
-        real = mode & 0o0777 | _rights(stat.S_IFREG)
+        real = mode & 0o0777 | _rights(stat.S_IFREG, mode)
         fd = kernel.openat2(at, path, kernel.how(flags, real, _BENEATH))
         if real != mode & 0o7777:
             HostFs.chmod(self, HostNode(os.open(self_path(fd), os.O_PATH | os.O_CLOEXEC)), mode)
+        directory = path.rpartition(b"/")[0] or b"."
+        if os.stat(directory, dir_fd=at, follow_symlinks=False).st_mode & _KEPT_GROUP == _KEPT_GROUP:
+            self._inherit(at, directory, fd, mode)
         return fd
+
+    def _inherit(self, at: int, directory: bytes, fd: int, mode: int) -> None:
+        """Give a new file the group of a set-gid directory whose own is kept beside it."""
+        around = HostNode(os.open(directory, os.O_PATH | os.O_CLOEXEC, dir_fd=at))
+        what = kept(around.fd, around.status)
+        if what is None:
+            return
+        node = HostNode(os.open(self_path(fd), os.O_PATH | os.O_CLOEXEC))
+        HostFs.chown(self, node, -1, what.gid)
+        if mode & 0o6000:
+            node.refresh()
+            HostFs.chmod(self, node, mode)
 
     def tmpfile(self, node: HostNode, flags: int, mode: int) -> int:
         """open(2) with O_TMPFILE in directory `node`."""
         keep = flags & (_OPEN_FLAGS | os.O_EXCL) & ~os.O_NOFOLLOW
-        real = mode & 0o0777 | _rights(stat.S_IFREG)
+        real = mode & 0o0777 | _rights(stat.S_IFREG, mode)
         fd = os.open(self_path(node.fd), keep | os.O_CLOEXEC, real)
         if real != mode & 0o7777:
             HostFs.chmod(self, HostNode(os.open(self_path(fd), os.O_PATH | os.O_CLOEXEC)), mode)
@@ -350,7 +377,7 @@ class HostFs(FileSystem):
     # -- changing -----------------------------------------------------------------------------
 
     def mkdir(self, parent: HostNode, name: bytes, mode: int) -> None:
-        real = mode & 0o1777 | _rights(stat.S_IFDIR)
+        real = mode & 0o1777 | _rights(stat.S_IFDIR, mode)
         os.mkdir(name, real, dir_fd=parent.fd)
         if real != mode:
             made = self.lookup(parent, name)
@@ -362,7 +389,7 @@ class HostFs(FileSystem):
     def _mknod_beneath(self, at: int, path: bytes, mode: int, device: int) -> None:
         """A device is a regular file that says of itself which one it stands for."""
         is_device = stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
-        real = stat.S_IFREG | 0o600 if is_device else mode & ~0o7000 | _rights(stat.S_IFMT(mode))
+        real = stat.S_IFREG | 0o600 if is_device else mode & ~0o7000 | _rights(stat.S_IFMT(mode), mode)
         os.mknod(path, real, dir_fd=at)
         if is_device or real != mode:
             node = HostNode(os.open(path, _O_PATH, dir_fd=at))
@@ -378,39 +405,39 @@ class HostFs(FileSystem):
         """Give an open file (an O_TMPFILE, say) a name; linkat(2) with AT_EMPTY_PATH."""
         kernel.linkat(kernel.AT_FDCWD, self_path(fd), new.fd, name, kernel.AT_SYMLINK_FOLLOW)
 
-    def _forget(self, parent: HostNode, name: bytes) -> None:
-        """Let go of what is kept beside a file whose last name goes: its inode number goes to another."""
+    def _last_name(self, parent: HostNode, name: bytes) -> os.stat_result | None:
+        """The status of a file with something kept beside it, if this is its last name."""
+        if not self.beside.known:
+            return None
         try:
-            status = os.stat(name, dir_fd=parent.fd, follow_symlinks=False)
+            status = os.stat(name.rstrip(b"/"), dir_fd=parent.fd, follow_symlinks=False)
         except OSError:
-            return
-        if status.st_nlink == 1 or stat.S_ISDIR(status.st_mode):
-            self._forget_kept(status)
+            return None
+        return status if status.st_nlink == 1 or stat.S_ISDIR(status.st_mode) else None
 
-    def _forget_kept(self, status: os.stat_result) -> None:
-        if (status.st_dev, status.st_ino) in self.beside.known:
+    def _forget_kept(self, status: os.stat_result | None) -> None:
+        """Let go of what is kept beside a file that is gone: its inode number goes to another."""
+        if status is not None and (status.st_dev, status.st_ino) in self.beside.known:
             self.beside.put(status, None)
 
     def unlink(self, parent: HostNode, name: bytes) -> None:
-        if self.beside.known:
-            self._forget(parent, name)
+        last = self._last_name(parent, name)
         os.unlink(name, dir_fd=parent.fd)
+        self._forget_kept(last)
 
     def rmdir(self, parent: HostNode, name: bytes) -> None:
         os.rmdir(name, dir_fd=parent.fd)
 
     def rename(self, old: HostNode, oldname: bytes, new: HostNode, name: bytes, flags: int) -> None:
-        if self.beside.known and not flags & _RENAME_EXCHANGE:
-            self._forget_replaced(old, oldname, new, name)
+        replaced = None if flags & _RENAME_EXCHANGE else self._last_name(new, name)
+        same = replaced is not None and self._is_file(old, oldname, replaced)
         kernel.renameat2(old.fd, oldname, new.fd, name, flags)
+        if not same:
+            self._forget_kept(replaced)
 
-    def _forget_replaced(self, old: HostNode, oldname: bytes, new: HostNode, name: bytes) -> None:
-        try:
-            one, other = (os.stat(n.rstrip(b"/"), dir_fd=at.fd, follow_symlinks=False) for at, n in ((old, oldname), (new, name)))
-        except OSError:
-            return
-        if not os.path.samestat(one, other) and other.st_nlink == 1:
-            self._forget_kept(other)
+    @staticmethod
+    def _is_file(parent: HostNode, name: bytes, status: os.stat_result) -> bool:
+        return os.path.samestat(os.stat(name.rstrip(b"/"), dir_fd=parent.fd, follow_symlinks=False), status)
 
     def chmod(self, node: HostNode, mode: int) -> None:
         if node.is_symlink:
@@ -418,7 +445,7 @@ class HostFs(FileSystem):
         status = node.status
         what = kept(node.fd, status)
         # A directory's set-gid bit only says who owns new files in it; on a program it is a right.
-        plain = mode & (0o3777 if node.is_dir else 0o0777) | _rights(stat.S_IFMT(status.st_mode))
+        plain = mode & (0o3777 if node.is_dir else 0o0777) | _rights(stat.S_IFMT(status.st_mode), mode)
         if what is not None:
             what.mode = stat.S_IFMT(what.mode) | mode
             self._keep(node, what)
@@ -439,14 +466,12 @@ class HostFs(FileSystem):
         what = kept(node.fd, status)
         if what is None:
             try:
-                host_uid = os.geteuid() if uid == 0 else uid
-                host_gid = os.getegid() if gid == 0 else gid
-                kernel.fchownat(node.fd, b"", host_uid, host_gid, kernel.AT_EMPTY_PATH)
+                kernel.fchownat(node.fd, b"", _host_id(uid, os.geteuid()), _host_id(gid, os.getegid()), kernel.AT_EMPTY_PATH)
                 return
             except PermissionError:
                 what = Kept(*self._guest_ids(status), status.st_mode)
-        if not node.is_dir:
-            what.mode &= ~0o6000  # chown(2): a new owner gets no set-id program
+        if not node.is_dir:  # chown(2): a new owner gets no set-id program
+            what.mode &= ~0o6000 if what.mode & 0o010 else ~0o4000
         what.uid = what.uid if uid == -1 else uid
         what.gid = what.gid if gid == -1 else gid
         self._keep(node, what)
@@ -458,7 +483,7 @@ class HostFs(FileSystem):
         path = self_path(node.fd)
         if kind in (stat.S_IFREG, stat.S_IFDIR):
             mode = what.mode & (0o2777 if kind == stat.S_IFDIR else 0o0777)
-            marked = mode | stat.S_ISVTX | _rights(kind) | stat.S_IRUSR | stat.S_IWUSR
+            marked = mode | stat.S_ISVTX | _rights(kind, mode) | stat.S_IRUSR | stat.S_IWUSR
             try:
                 if not os.access(path, os.W_OK):
                     os.chmod(path, stat.S_IMODE(status.st_mode) | stat.S_IRUSR | stat.S_IWUSR)  # else no attribute can be set
@@ -468,9 +493,9 @@ class HostFs(FileSystem):
             except OSError as problem:
                 if problem.errno not in (errno.EOPNOTSUPP, errno.EPERM, errno.ENOSPC):
                     raise
-                os.chmod(path, mode | _rights(kind))
+                os.chmod(path, mode | _rights(kind, mode))
         elif kind != stat.S_IFLNK:
-            os.chmod(path, what.mode & 0o0777)
+            os.chmod(path, what.mode & 0o0777 | _rights(kind, what.mode))
         self.beside.put(status, what)
 
     def utimens(self, node: HostNode, times: bytes | None) -> None:
@@ -484,6 +509,10 @@ class HostFs(FileSystem):
         os.truncate(self_path(node.fd), length)
 
     def access(self, node: HostNode, mode: int) -> bool:
+        if mode & os.X_OK and not (node.is_file or node.is_dir):  # a pipe, say: the guest's bits alone speak of that
+            if not self.stat(node).st_mode & 0o111:
+                return False
+            mode &= ~os.X_OK
         return node.is_symlink or os.access(self_path(node.fd), mode, effective_ids=False)
 
     # Only user.* is the user's own; what speaks to a kernel, trusted.* and security.*, speaks to the guest's, which is

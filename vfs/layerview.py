@@ -366,6 +366,8 @@ class LayerView(HostFs):
         mode = data[24] | data[25] << 8
         if mode & stat.S_ISVTX or (follow and mode & 0o170000 == stat.S_IFLNK):
             return None
+        if self.beside.known and mode & 0o170000 not in (stat.S_IFREG, stat.S_IFDIR):
+            return None
         if self._links and mode & 0o170000 == stat.S_IFREG and int.from_bytes(data[16:24], "little") > 1:
             return None
         return data

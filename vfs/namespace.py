@@ -16,6 +16,7 @@ import stat
 from vfs.filesystem import FileSystem, Node
 from vfs.kernel import error, host_path
 from vfs.near import Near
+from vfs.rights import Rights
 
 PATH_MAX = 4096
 NAME_MAX = 255
@@ -136,6 +137,7 @@ class FsContext:
     """What CLONE_FS shares: root, working directory and umask of one or more processes."""
 
     __slots__ = ("cwd", "root", "umask")
+    rights: Rights | None = None  # of whoever follows a path; None may do everything
 
     def __init__(self, root: Location, cwd: Location, umask: int) -> None:
         self.root = root
@@ -144,6 +146,16 @@ class FsContext:
 
     def copy(self) -> FsContext:
         return FsContext(self.root, self.cwd, self.umask)
+
+
+class Judged(FsContext):
+    """A context for one call of a guest that may not do everything: its search of directories is judged."""
+
+    __slots__ = ("rights",)
+
+    def __init__(self, context: FsContext, rights: Rights) -> None:
+        super().__init__(context.root, context.cwd, context.umask)
+        self.rights = rights
 
 
 class Namespace:
@@ -216,7 +228,7 @@ class Namespace:
             rules.check_step(start, here)
             if rules.beneath is not None and path[0] == 47:
                 raise error(errno.EXDEV)
-        elif run is not None:
+        elif run is not None and context.rights is None:
             # Nearly every path is plain names on one mount, with no symlink: one step, then.
             first = here.path + run[:1]
             if here.path not in self._above or (first not in self.mounts and first not in self._above):
@@ -226,13 +238,18 @@ class Namespace:
         found = self._walk(context, here, list(names), follow or directory, directory, rules)
         if isinstance(found, Location) and (found is here or not names or found.path == found.mount.path):
             found.node.refresh()  # it is kept from call to call
+        if context.rights is not None and directory and path.rstrip(b"/")[-1:] == b"." and isinstance(found, Location):
+            context.rights.search(found)  # the last dot is a name too
         return found
 
     def _walk(
         self, context: FsContext, here: Location, names: list[bytes], follow: bool, directory: bool, rules: Rules | None = None
     ):  # fmt: skip
         links = 0
+        rights = context.rights
         while names:
+            if rights is not None:
+                rights.search(here)
             name = names.pop()
             if name == b"..":
                 above = self._up(context, here)
@@ -255,7 +272,7 @@ class Namespace:
                     here = Location(mount, mount.fs.root, path)
                     continue
                 whole = path not in self._above
-            if whole:
+            if whole and rights is None:
                 while names and names[-1] != b"..":
                     run.append(names.pop())
                 path = here.path + tuple(run)
@@ -416,12 +433,14 @@ class Namespace:
             if rules.beneath is not None and path[0] == 47:
                 raise error(errno.EXDEV)
         directory = self._walk(context, here, list(_steps(head)[0]), True, True, rules)
+        if context.rights is not None and isinstance(directory, Location) and stripped:
+            context.rights.search(directory)
         return Parent(directory, name, len(stripped) < len(path))
 
     def plain_run(self, context: FsContext, start: Location, path: bytes):
         """(start, names) where `path` is one run of plain names on one mount, else None."""
         run = _steps(path)[2]
-        if run is None:
+        if run is None or context.rights is not None:
             return None
         here = context.root if path[0] == 47 else start
         if here.path in self._above:

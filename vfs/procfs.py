@@ -135,7 +135,7 @@ class _File:
 _TASK_FILES = {
     b"arch_status": _File(0o444, _LIVE),
     b"autogroup": _File(0o644, _READ),
-    b"auxv": _File(0o400, _LIVE, True),
+    b"auxv": _File(0o400, lambda task: task.view.auxiliary(task.pid), True),
     b"cgroup": _File(0o444, b"0::/\n"),
     b"children": _File(0o444, _children),
     b"clear_refs": _File(0o200, _LIVE, True),
@@ -369,8 +369,8 @@ class ProcFs(TableFs):
 
     def owner(self, node: MadeUpNode) -> tuple[int, int]:
         if node.names and node.names[0].isdigit():
-            return self.view.owner(int(node.names[0]))
-        return os.geteuid(), os.getegid()
+            return self.view.owner(int(node.names[0]), node.is_dir and node.mode & 0o777 == 0o555)
+        return 0, 0
 
     def access(self, node: MadeUpNode, mode: int) -> bool:
         """Nothing is ever written but files of a task."""

@@ -25,6 +25,11 @@ def _heading(name: bytes, lines: int = 1, rest: bytes = b"") -> Told:
     return Told(lambda view: b"".join(_host(name).splitlines(keepends=True)[:lines]) + rest)
 
 
+def _objects(name: bytes) -> Told:
+    """A table of the sandbox's System V objects, under the host's heading."""
+    return Told(lambda view: b"".join(_host(b"sysvipc/" + name).splitlines(keepends=True)[:1]) + view.objects(name))
+
+
 # -- figures ----------------------------------------------------------------------------------------
 
 
@@ -188,7 +193,7 @@ GENERAL: dict[bytes, Entry] = {
     b"self": Link(),
     b"swaps": _heading(b"swaps"),
     b"sys": _SYS,
-    b"sysvipc": {name: _heading(b"sysvipc/" + name) for name in b"msg sem shm".split()},
+    b"sysvipc": {name: _objects(name) for name in b"msg sem shm".split()},
     b"thread-self": Link(),
     b"tty": each(b"drivers", Host.COPY),
 }

@@ -1,0 +1,147 @@
+"""What a guest that is not root may do with files: the judgement, and the calls that ask for it."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+from fakes import AT_FDCWD, Guest, Out
+
+from procs.credentials import Credentials, FileCapabilities
+from vfs.hostfs import KeptStat
+from vfs.rights import EXECUTE, READ, WRITE, Rights
+
+_DIRECTORY, _FILE = 0o040000, 0o100000
+
+
+def _rights(uid: int = 1000, groups: tuple[int, ...] = (), capabilities: int = 0) -> Rights:
+    credentials = Credentials(uid, uid, groups)
+    credentials.effective = capabilities
+    return Rights(credentials, os.geteuid(), os.getegid())
+
+
+def _status(mode: int, uid: int = 1000, gid: int = 1000) -> KeptStat:
+    return KeptStat(os.stat("/"), uid, gid, mode)
+
+
+@pytest.mark.parametrize(
+    ("status", "want", "allowed"),
+    [
+        (_status(_FILE | 0o400), READ, True),
+        (_status(_FILE | 0o477), WRITE, False),  # the owner's bits count for the owner, and no others
+        (_status(_FILE | 0o070, 1, 60), READ | WRITE | EXECUTE, True),
+        (_status(_FILE | 0o707, 1, 60), READ, False),
+        (_status(_FILE | 0o007, 1, 1), READ | EXECUTE, True),
+        (_status(_FILE | 0o770, 1, 1), READ, False),
+    ],
+)
+def test_the_first_class_that_fits_decides(status, want, allowed):
+    assert _rights(groups=(60,)).allow(status, want) is allowed
+
+
+@pytest.mark.parametrize(
+    ("capability", "mode", "want", "allowed"),
+    [
+        (1, _FILE, READ | WRITE, True),
+        (1, _FILE, EXECUTE, False),
+        (1, _FILE | 0o001, EXECUTE, True),
+        (1, _DIRECTORY, WRITE | EXECUTE, True),
+        (2, _FILE, READ, True),
+        (2, _FILE, WRITE, False),
+        (2, _DIRECTORY, READ | EXECUTE, True),
+        (2, _DIRECTORY, WRITE, False),
+        (3, _FILE, READ, False),
+    ],
+)
+def test_capabilities_override_as_they_should(capability, mode, want, allowed):
+    assert _rights(capabilities=1 << capability).allow(_status(mode, 1, 1), want) is allowed
+
+
+@pytest.fixture
+def user(tmp_path):
+    """A user inside, over a tree with a directory of root's, one of the user's own and a sticky one."""
+    with Guest(tmp_path / "root") as call:
+        for name, mode in ((b"/roots", 0o755), (b"/closed", 0o700), (b"/own", 0o700), (b"/tmp", 0o1777)):
+            call("mkdir", name, mode)
+            call("chmod", name, mode)
+            call("open", name + b"/file", os.O_CREAT | os.O_WRONLY, 0o644)
+        call("chown", b"/own", 1000, 1000)
+        call("chown", b"/own/file", 1000, 1000)
+        call.task.credentials = Credentials(1000, 1000)
+        yield call
+
+
+def test_a_user_makes_and_removes_names_only_where_they_may(user):
+    assert user("mkdir", b"/roots/new", 0o777) == -errno.EACCES
+    assert user("mkdir", b"/roots/file", 0o777) == -errno.EEXIST
+    assert user("unlink", b"/roots/file") == -errno.EACCES
+    assert user("unlink", b"/tmp/file") == -errno.EPERM
+    assert user("rename", b"/tmp/file", b"/own/new") == -errno.EPERM
+    assert user("rename", b"/own/file", b"/tmp/new") == 0
+    assert user("unlink", b"/tmp/new") == 0
+
+
+def test_a_directory_must_let_a_user_through(user):
+    status = Out(144)
+    assert user("stat", b"/closed/file", status) == -errno.EACCES
+    assert user("stat", b"/roots/file", status) == 0
+    assert user("stat", b"/closed/../roots/file", status) == -errno.EACCES
+    assert user("chdir", b"/closed") == -errno.EACCES
+    assert user("chdir", b"/own") == 0
+    assert user("stat", b"file", status) == 0
+
+
+def test_a_file_opens_by_its_mode(user):
+    assert user("open", b"/roots/file", os.O_RDONLY) >= 0
+    assert user("open", b"/roots/file", os.O_WRONLY) == -errno.EACCES
+    assert user("open", b"/roots/file", os.O_RDONLY | os.O_TRUNC) == -errno.EACCES
+    assert user("open", b"/roots/file", os.O_RDONLY | os.O_NOATIME) == -errno.EPERM
+    assert user("truncate", b"/roots/file", 0) == -errno.EACCES
+    assert user("access", b"/roots/file", 4) == 0
+    assert user("access", b"/roots/file", 2) == -errno.EACCES
+
+
+def test_mode_owner_and_times_are_the_owners(user):
+    assert user("chmod", b"/roots/file", 0o777) == -errno.EPERM
+    assert user("chmod", b"/own/file", 0o600) == 0
+    assert user("chown", b"/own/file", 0, -1) == -errno.EPERM
+    assert user("chown", b"/own/file", -1, 1000) == 0
+    assert user("chown", b"/own/file", -1, 5) == -errno.EPERM
+    assert user("utimensat", AT_FDCWD, b"/roots/file", None, 0) == -errno.EACCES
+    assert user("utimensat", AT_FDCWD, b"/roots/file", bytearray(32), 0) == -errno.EPERM
+    assert user("utimensat", AT_FDCWD, b"/own/file", bytearray(32), 0) == 0
+
+
+def test_a_hard_link_to_what_one_may_not_write_is_refused(user):
+    if not os.path.exists("/proc/sys/fs/protected_hardlinks") or open("/proc/sys/fs/protected_hardlinks").read(1) == "0":
+        pytest.skip("protected_hardlinks is off")
+    assert user("link", b"/roots/file", b"/own/link") == -errno.EPERM
+
+
+def test_the_number_of_the_hosts_user_is_another_user_inside(user):
+    uid = os.geteuid()
+    if uid == 0:
+        pytest.skip("root is root inside")
+    user.task.credentials = Credentials()
+    assert user("chown", b"/roots/file", uid, -1) == 0
+    status = Out(144)
+    user("stat", b"/roots/file", status)
+    assert int.from_bytes(status.guest[28:32], "little") == uid
+
+
+def test_file_capabilities_are_read_as_the_kernel_wrote_them():
+    data = bytes.fromhex("0100000200200000000000000000000000000000")
+    found = FileCapabilities.parse(data)
+    assert (found.permitted, found.inheritable, found.effective) == (1 << 13, 0, True)
+    assert FileCapabilities.parse(data[:-1]) is None
+    assert FileCapabilities.parse(b"") is None
+
+
+def test_file_capabilities_at_exec():
+    credentials = Credentials(1000)
+    assert credentials.on_exec(file=FileCapabilities(1 << 13, 0, True))
+    assert credentials.permitted == credentials.effective == 1 << 13
+    credentials.bounding = 0
+    with pytest.raises(PermissionError):
+        FileCapabilities(1 << 13, 0, True).check(credentials.bounding, 0)

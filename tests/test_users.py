@@ -1,0 +1,73 @@
+"""Users inside: set-id programs, and what one user's process may do to another's."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+_ALICE = ("--user", "1000:1000")
+
+
+@pytest.fixture
+def secure(run, guest):
+    """Run the guest that tells what an exec made of its ids, with a mode and as whoever is asked for."""
+    shutil.copy(guest("secure"), run.root / "bin/secure")
+
+    def tell(mode: str, *words: str, options: tuple[str, ...] = _ALICE, owner: str = "0:0") -> list[str]:
+        assert run("sh", "-c", f"chown {owner} /bin/secure && chmod {mode} /bin/secure").returncode == 0
+        return run(*(words or ("secure",)), options=options).stdout.decode().splitlines()
+
+    return tell
+
+
+def test_a_program_without_set_id_bits_changes_nobody(secure):
+    assert secure("755") == ["1000 1000 1000 1000 1000 1000 secure 0 auxv 1000 1000 dumpable 1"]
+
+
+def test_a_set_user_id_program_runs_as_its_owner_and_carefully(secure):
+    assert secure("4755") == ["1000 0 0 1000 1000 1000 secure 1 auxv 1000 0 dumpable 0"]
+
+
+def test_a_set_group_id_program_has_its_group(secure):
+    assert secure("2755", owner="0:7") == ["1000 1000 1000 1000 7 7 secure 1 auxv 1000 1000 dumpable 0"]
+
+
+def test_a_set_group_id_bit_without_execution_by_the_group_says_nothing(secure):
+    assert secure("2705", owner="0:7") == ["1000 1000 1000 1000 1000 1000 secure 0 auxv 1000 1000 dumpable 1"]
+
+
+def test_a_program_that_may_not_be_executed_is_not_run(run, secure):
+    assert secure("700", "sh", "-c", "secure; echo $?") == ["126"]
+
+
+def test_root_has_every_capability(run):
+    assert b"CapEff:\t000001ffffffffff" in run("cat", "/proc/self/status").stdout
+    assert b"CapEff:\t0000000000000000" in run("cat", "/proc/self/status", options=_ALICE).stdout
+
+
+def test_a_user_may_not_touch_another_users_process(secure):
+    lines = secure("755", "sh", "-c", "secure others; :", options=())
+    told = dict(line.rsplit(" ", 1) for line in lines[1:])
+    assert told == {
+        "dumpable": "0",
+        "kill": "EPERM", "kill all": "ESRCH", "queue": "EPERM", "pidfd": "EPERM", "getfd": "EPERM", "readv": "EPERM",
+        "prlimit": "EPERM", "priority": "EPERM", "environ": "EACCES", "mem": "EACCES",
+    }  # fmt: skip
+
+
+def test_a_filter_of_the_guests_own_acts_on_top(secure):
+    assert secure("755", "secure", "filter", options=())[1:] == [
+        "mkdir 0", "no new privileges 0", "filter 0", "mkdir EXDEV", "rmdir 0", "mount EPERM",
+    ]  # fmt: skip
+
+
+def test_what_a_user_makes_is_theirs(run):
+    script = "umask 0; cd /tmp; echo a > f; mkdir d; ln -s f l; mkfifo p; stat -c '%n %u:%g %a' f d l p"
+    lines = run("sh", "-c", script, options=("--user", "1000:100")).stdout.decode().splitlines()
+    assert lines == ["f 1000:100 666", "d 1000:100 777", "l 1000:100 777", "p 1000:100 666"]
+
+
+def test_what_is_made_in_a_set_gid_directory_is_its_groups(run):
+    script = "mkdir /tmp/d; chown 5:6 /tmp/d; chmod 2777 /tmp/d; cd /tmp/d; echo a > f; mkdir e; stat -c '%n %u:%g %a' f e"
+    assert run("sh", "-c", script).stdout.decode().splitlines() == ["f 0:6 644", "e 0:6 2755"]

@@ -5,6 +5,7 @@ Those that cannot are in expected.txt, a pattern and the reason in each line; th
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -22,6 +23,7 @@ MODULES = {
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.skipif("INT80_CAMPAIGN" not in os.environ, reason="takes many minutes: set INT80_CAMPAIGN=1"),
     pytest.mark.skipif(
         subprocess.run([PYTHON, "-c", "import test.test_os"], capture_output=True).returncode != 0,
         reason="needs Debian's libpython3.11-testsuite",

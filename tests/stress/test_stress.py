@@ -5,6 +5,7 @@ Those that cannot are in expected.txt, a name and the reason in each line; they 
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,7 +16,11 @@ EXPECTED = Path(__file__).parent / "expected.txt"
 ROUNDS = 2
 GROWTH = 8 << 10  # kilobytes that the second round may add to what the first one needed
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("stress-ng") is None, reason="needs stress-ng")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif("INT80_CAMPAIGN" not in os.environ, reason="takes many minutes: set INT80_CAMPAIGN=1"),
+    pytest.mark.skipif(shutil.which("stress-ng") is None, reason="needs stress-ng"),
+]
 
 # Between the rounds the guest asks for a line; the test looks at the supervisor, which is then at rest.
 _ROUNDS = """

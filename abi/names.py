@@ -18,7 +18,7 @@ _S_IFMT, _S_IFREG, _S_IFDIR = 0o170000, 0o100000, 0o040000
 _S_IFIFO, _S_IFSOCK, _S_IFCHR, _S_IFBLK = 0o010000, 0o140000, 0o020000, 0o060000
 
 
-def _new(call: Call, dirfd: int, path: bytes, directory: bool = False) -> Parent:
+def new_name(call: Call, dirfd: int, path: bytes, directory: bool = False) -> Parent:
     """The place for a name that must not exist yet.  EEXIST, ENOENT, EROFS."""
     parent = call.parent(dirfd, path)
     if parent.name in (b"", b".", b".."):
@@ -48,7 +48,7 @@ def _existing(call: Call, parent: Parent) -> None:
 
 
 def _mkdir(call: Call, dirfd: int, path: bytes, mode: int):
-    parent = _new(call, dirfd, path, directory=True)
+    parent = new_name(call, dirfd, path, directory=True)
     parent.location.fs.mkdir(parent.location.node, parent.name, mode & 0o1777 & ~call.process.fs.umask)
     return OK
 
@@ -69,7 +69,7 @@ def _mknod(call: Call, dirfd: int, path: bytes, mode: int, device: int):
         raise SysError(Kind.EPERM)
     if kind not in (0, _S_IFREG, _S_IFIFO, _S_IFSOCK, _S_IFCHR, _S_IFBLK):
         raise SysError(Kind.EINVAL)
-    parent = _new(call, dirfd, path)
+    parent = new_name(call, dirfd, path)
     if kind in (_S_IFCHR, _S_IFBLK) and not call.process.credentials.capable(_CAP_MKNOD):
         raise SysError(Kind.EPERM)
     mode = (kind or _S_IFREG) | mode & 0o7777 & ~call.process.fs.umask
@@ -93,7 +93,7 @@ def mknodat(call: Call):
 def _symlink(call: Call, target: bytes, dirfd: int, path: bytes):
     if not target:
         raise SysError(Kind.ENOENT)
-    parent = _new(call, dirfd, path)
+    parent = new_name(call, dirfd, path)
     parent.location.fs.symlink(parent.location.node, parent.name, target)
     return OK
 
@@ -113,7 +113,7 @@ def _link(call: Call, olddir: int, old: bytes, newdir: int, new: bytes, flags: i
         raise SysError(Kind.EINVAL)
     follow = bool(flags & AT_SYMLINK_FOLLOW) or old.endswith(b"/")
     found = find_or_self(call, olddir, old, flags & AT_EMPTY_PATH | (0 if follow else AT_SYMLINK_NOFOLLOW))
-    target = _new(call, newdir, new)
+    target = new_name(call, newdir, new)
     where = target.location
     if isinstance(found, OpenFile):
         if os.fstat(found.fd).st_nlink:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 
+from abi.net.network import Network
+
 
 class Sandbox:
     """The state behind the tables.
 
     `namespace` is the mount table, `tree` the processes; `caller` is the task whose call is being answered, for
-    those objects (``/proc/self``) that differ by who looks.
+    those objects (``/proc/self``) that differ by who looks; `network` is what its sockets may reach.
     """
 
-    def __init__(self, namespace, tree, hostname: bytes = b"int80", verbose: bool = False) -> None:
+    def __init__(self, namespace, tree, hostname: bytes = b"int80", verbose: bool = False, network: Network | None = None) -> None:
         self.namespace = namespace
         self.tree = tree
         self.hostname = hostname
         self.domainname = b"(none)"
         self.verbose = verbose
+        self.network = network if network is not None else Network()
         self.pids_limit: int | None = None
         self.caller = None
         self.host_uid = os.geteuid()

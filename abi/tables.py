@@ -10,9 +10,11 @@ from abi import (
     identity,  # noqa: F401
     ipc,  # noqa: F401
     memory,  # noqa: F401
+    messages,  # noqa: F401
     names,  # noqa: F401
     processes,  # noqa: F401
     signals,  # noqa: F401
+    socketoptions,  # noqa: F401
     sockets,  # noqa: F401
     system,  # noqa: F401
     time,  # noqa: F401

@@ -543,7 +543,7 @@ class Supervisor:
             return
         if entry is None or entry.handler is None:
             self._report_unsupported(task, number, entry)
-        result = dispatch(entry, Call(self.sandbox, task, number, arguments, task.memory, task.files))
+        result = dispatch(entry, Call(self.sandbox, task, number, arguments, task.memory, task.files, registers[RSP]))
         match result:
             case Native(changed=changed, number=other, after=after):
                 if changed or other is not None or after is not None:

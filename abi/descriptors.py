@@ -7,6 +7,7 @@ import struct
 from abi.dispatch import Call, Native, Plane, Support, When, signed
 from abi.errors import Kind, SysError
 from abi.linux import linux
+from abi.net import interfaces
 
 for _number, _name in (
     (0, "read"), (1, "write"), (3, "close"), (7, "poll"), (8, "lseek"), (17, "pread64"), (18, "pwrite64"),
@@ -138,6 +139,11 @@ def ioctl(call: Call):
                 raise SysError(Kind.EINVAL)
             host = tree.host_group(group)
             return call.files.set_foreground(call.int(0), host, call.task)
+        case c if c in interfaces.REQUESTS:
+            try:
+                return interfaces.ioctl(call, c)
+            except SysError as failure:
+                raise SysError(Kind.ENOTTY) if failure.kind is Kind.ENOTSOCK else failure from None
     raise SysError(Kind.ENOTTY)
 
 

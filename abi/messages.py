@@ -213,12 +213,12 @@ def sendmmsg(call: Call):
 
 def _shown(call: Call, view: int, made_up: bool, raw: bytes) -> bytes:
     """The sender's address as the receiver is told it."""
+    if view == host.AF_NETLINK and made_up:
+        return host.AF_NETLINK.to_bytes(12, "little")
     if not raw:
         return raw
     if view == host.AF_UNIX:
         return shown_unix(call, raw)
-    if view == host.AF_NETLINK and made_up:
-        return host.AF_NETLINK.to_bytes(12, "little")
     return loopback.shown(call, view, raw) if made_up else raw
 
 

@@ -110,7 +110,7 @@ def _made_up(sock: Socket, option: int, room: int) -> bytes:
     "setsockopt",
     _NOTE + "; SO_BINDTODEVICE, SO_MARK and programs for the kernel are EPERM, source routes too where there is a list",
     Support.PARTIAL,
-    when=[When(2, (*_ANSWERED, *sorted({option for _, option in _ROUTING})), Plane.ANSWER), _COMMON],
+    when=[When(2, tuple({*_ANSWERED, *(option for _, option in _ROUTING)}), Plane.ANSWER), _COMMON],
 )
 def setsockopt(call: Call):
     level, option, size = call.int(1), call.int(2), call.int(4)

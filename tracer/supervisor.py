@@ -138,6 +138,8 @@ class Supervisor:
         self._asides = None
         self._poll = select.poll()
         self._poll.register(self.signals, select.POLLIN)
+        self._served: dict[int, object] = {}  # descriptors that somebody else answers
+        sandbox.network.serve = self._serve
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -169,6 +171,11 @@ class Supervisor:
                         self._poll.unregister(listener)
                 elif fd == signals:
                     self._take_signals()
+                elif fd in self._served:
+                    if not self._served[fd]():
+                        self._poll.unregister(fd)
+                        os.close(fd)
+                        del self._served[fd]
                 else:
                     self._asides.finish()
             if self.status is not None:
@@ -176,6 +183,11 @@ class Supervisor:
         if self._asides is not None:
             self._asides.close()
         return self.status if self.status is not None else signal.SIGKILL
+
+    def _serve(self, fd: int, answer) -> None:
+        """Have `answer()` called whenever `fd` (owned) can be read, until it gives False."""
+        self._served[fd] = answer
+        self._poll.register(fd, select.POLLIN)
 
     def _take_signals(self) -> None:
         while True:

@@ -26,7 +26,7 @@ class Network:
     """`allowed` is None where everything is; `published` maps a guest's port to the host's.
 
     `make_directory` gives the private directory that sockets are named in (`abi.net.names`).  `serve(fd, answer)` has
-    the supervisor's loop call ``answer()`` whenever `fd` can be read.
+    the supervisor's loop call ``answer()`` whenever `fd` can be read, until that gives False.
     """
 
     def __init__(

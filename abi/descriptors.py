@@ -140,10 +140,7 @@ def ioctl(call: Call):
             host = tree.host_group(group)
             return call.files.set_foreground(call.int(0), host, call.task)
         case c if c in interfaces.REQUESTS:
-            try:
-                return interfaces.ioctl(call, c)
-            except SysError as failure:
-                raise SysError(Kind.ENOTTY) if failure.kind is Kind.ENOTSOCK else failure from None
+            return interfaces.ioctl(call, c)
     raise SysError(Kind.ENOTTY)
 
 

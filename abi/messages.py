@@ -18,6 +18,7 @@ from abi.errors import Kind, SysError
 from abi.linux import linux
 from abi.net import control, host, loopback
 from abi.net.addresses import family
+from abi.net.names import Name
 from abi.net.sockets import Socket, creds, read_address, socket_of
 from abi.sockets import find_unix, room_for_address, shown_unix, tell_address, told_address
 from vfs import kernel
@@ -35,7 +36,7 @@ _TGKILL, _RECVMSG = 234, 47
 class Message:
     """One message to be sent, copied out of the guest."""
 
-    __slots__ = ("address", "control", "data", "flags", "sock", "target")
+    __slots__ = ("address", "control", "data", "flags", "name", "sock", "target")
 
     def __init__(self, sock: Socket, data: bytes, address: bytes, flags: int) -> None:
         self.sock = sock
@@ -43,7 +44,8 @@ class Message:
         self.address = address
         self.flags = flags
         self.control = control.Control()
-        self.target = b""  # where it really goes
+        self.target = b""  # where it really goes,
+        self.name: Name | None = None  # or to whom
 
 
 # -- sending ----------------------------------------------------------------------------------------
@@ -81,7 +83,7 @@ def _direct(call: Call, message: Message) -> None:
         if address and sock.kind == host.SOCK_STREAM:
             raise SysError(Kind.EISCONN if host.is_connected(sock.fd) else Kind.EOPNOTSUPP)
         if address and sock.kind == host.SOCK_DGRAM:
-            message.target = find_unix(call, address).address
+            message.name = find_unix(call, address)
         name = sock.name()
         if name is None and len(host.getsockname(sock.fd)) <= 2:  # by its name the other end is told who sent it
             name = call.sandbox.network.names.give(sock.fd, sock.kind)
@@ -105,7 +107,8 @@ def _send(call: Call, message: Message):
     task, process = call.task.tid, call.process.pid
     quiet = bool(message.flags & host.MSG_NOSIGNAL) or not sock.is_stream
     flags = message.flags & ~_MSG_CMSG_CLOEXEC | host.MSG_NOSIGNAL
-    data, target, extra = message.data, message.target, message.control.packed()
+    data, extra = message.data, message.control.packed()
+    target = message.target if message.name is None else message.name.address
     done = 0
     try:
         with host.without_rights():
@@ -118,12 +121,16 @@ def _send(call: Call, message: Message):
             raise
     held = OpenFile(os.dup(sock.fd))
     passed = message.control  # whose descriptors stay open as long as `work` does
+    to = None
     rest = data
     if done:
         rest, target, extra = data[done:], b"", b""
+    elif message.name is not None:
+        to = message.name.hold()
+        target = to.address
 
     def work(cancelled):
-        nonlocal done, rest, target, extra, passed
+        nonlocal done, rest, target, extra, passed, to
         while True:
             try:
                 with host.without_rights():
@@ -134,7 +141,7 @@ def _send(call: Call, message: Message):
                 _complain(problem, quiet, process, task)
                 raise
             done += sent
-            rest, target, extra, passed = rest[sent:], b"", b"", None
+            rest, target, extra, passed, to = rest[sent:], b"", b"", None, None
             if not rest or not sent:
                 return Return(done)
 

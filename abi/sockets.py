@@ -14,7 +14,7 @@ from abi.linux import linux
 from abi.net import host, loopback
 from abi.net.addresses import SOCKADDR_MAX, UNNAMED, family, unix_name
 from abi.net.host import AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_UNIX, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM
-from abi.net.names import Name
+from abi.net.names import Held, Name
 from abi.net.sockets import Socket, creds, read_address, socket_of
 from vfs.namespace import Location, OpenFile
 
@@ -195,11 +195,11 @@ def connect(call: Call):
         if target is None:
             return OK
         try:
-            host.connect_now(sock.fd, target)
+            host.connect_now(sock.fd, target.address)
         except OSError as problem:
             if not host.would_block(problem) or not host.is_blocking(sock.fd):
                 raise
-            return _connect_later(sock, target)
+            return _connect_later(sock, held=target.hold())
     return OK
 
 
@@ -231,18 +231,18 @@ def _connect_netlink(call: Call, sock: Socket, address: bytes):
     return OK
 
 
-def _connect_later(sock: Socket, target: bytes) -> Later:
-    held = OpenFile(os.dup(sock.fd))
+def _connect_later(sock: Socket, target: bytes = b"", held: Held | None = None) -> Later:
+    own = OpenFile(os.dup(sock.fd))
 
     def work(cancelled):
         with host.without_rights():
-            host.connect(held.fd, target)
+            host.connect(own.fd, target if held is None else held.address)
         return Return(0)
 
     return Later(work)
 
 
-def _connect_unix(call: Call, sock: Socket, address: bytes) -> bytes:
+def _connect_unix(call: Call, sock: Socket, address: bytes) -> Name:
     target = find_unix(call, address)
     name = sock.name()
     passes = sock.kind != SOCK_DGRAM or host.getint(sock.fd, host.SOL_SOCKET, host.SO_PASSCRED)
@@ -250,7 +250,7 @@ def _connect_unix(call: Call, sock: Socket, address: bytes) -> bytes:
         name = _give(call, sock)
     if name is not None:
         name.creds = creds(call)
-    return target.address
+    return target
 
 
 def find_unix(call: Call, address: bytes) -> Name:

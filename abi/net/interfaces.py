@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 
 from abi.dispatch import OK, Call, Native
@@ -44,8 +45,12 @@ REQUESTS = frozenset(_ANSWERS) | _CHANGES | {_GIFNAME, _GIFCONF}
 
 def ioctl(call: Call, request: int):
     """ENODEV for another interface than there is, EPERM for what changes one, ENOTTY on what is no socket."""
-    with socket_of(call, call.int(0)):
-        pass
+    try:
+        socket_of(call, call.int(0)).close()
+    except OSError as problem:
+        if problem.errno == errno.ENOTSOCK:
+            raise SysError(Kind.ENOTTY) from None
+        raise
     if call.sandbox.network.on_host:
         return Native()
     memory, address = call.memory, call.args[2]

@@ -147,8 +147,8 @@ def listen(call: Call, sock: Socket, backlog: int) -> None:
     host.listen(sock.fd, max(backlog, _BACKLOG))
 
 
-def connect(call: Call, sock: Socket, address: bytes) -> bytes | None:
-    """The host's address to connect a socket to, for a guest's; None where that is done already.
+def connect(call: Call, sock: Socket, address: bytes) -> Name | None:
+    """Whom to connect a socket to; None where that is done already.
 
     ECONNREFUSED, EISCONN, ENETUNREACH.
     """
@@ -159,10 +159,9 @@ def connect(call: Call, sock: Socket, address: bytes) -> bytes | None:
     if name is None and sock.is_stream:
         raise SysError(Kind.ECONNREFUSED)
     named(call, sock, where)
-    if name is not None:
-        return name.address
-    _connect_to_nobody(call, sock, where)
-    return None
+    if name is None:
+        _connect_to_nobody(call, sock, where)
+    return name
 
 
 def _connect_to_nobody(call: Call, sock: Socket, where: Inet) -> None:
@@ -222,7 +221,12 @@ def _met_at(call: Call, sock: Socket, ip: bytes) -> bytes:
 
 def peer_address(call: Call, sock: Socket) -> bytes:
     """getpeername(2).  ENOTCONN."""
-    return shown(call, sock.family, host.getpeername(sock.fd))
+    names = call.sandbox.network.names
+    theirs, ours = names.inet(host.getpeername(sock.fd)), names.inet(host.getsockname(sock.fd))
+    if theirs is None or ours is None or any(theirs.address.ip):
+        return shown(call, sock.family, host.getpeername(sock.fd))
+    met = ours.to.ip if ours.to is not None else _loopback(ours.address.ip)
+    return Inet(met, theirs.address.port).pack(sock.family)
 
 
 def shown(call: Call, view: int, raw: bytes) -> bytes:

@@ -19,8 +19,20 @@ from collections.abc import Callable
 
 from abi.net import host
 from abi.net.addresses import LOOPBACK4, LOOPBACK6, UNNAMED, Inet, unix
+from vfs.kernel import error, self_path
+from vfs.namespace import OpenFile
 
 _ENOUGH = 64  # names that may have died before anybody looks
+
+
+class Held(OpenFile):
+    """A name's descriptor of one's own: nothing else can come to stand for its number."""
+
+    __slots__ = ()
+
+    @property
+    def address(self) -> bytes:
+        return unix(self_path(self.fd))
 
 
 class Name:
@@ -46,8 +58,16 @@ class Name:
 
     @property
     def address(self) -> bytes:
-        """The ``sockaddr`` that leads to the socket."""
-        return unix(b"/proc/self/fd/%d" % self.fd)
+        """The ``sockaddr`` that leads to the socket, to be used at once: the descriptor in it may be closed.  ECONNREFUSED."""
+        if self.fd < 0:
+            raise error(errno.ECONNREFUSED)
+        return unix(self_path(self.fd))
+
+    def hold(self) -> Held:
+        """The same for a worker, who may use it later."""
+        if self.fd < 0:
+            raise error(errno.ECONNREFUSED)
+        return Held(os.dup(self.fd))
 
     def close(self) -> None:
         for fd in (self.fd, self.place):
@@ -100,8 +120,10 @@ class Names:
                 short += b"," + to.ip.hex().encode()
         given = self._prefix + short
         host.bind(fd, unix(given))
-        handle = os.open(short, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._directory)
-        os.unlink(short, dir_fd=self._directory)
+        try:
+            handle = os.open(short, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._directory)
+        finally:
+            os.unlink(short, dir_fd=self._directory)
         name = self.given[given] = Name(given, handle, kind)
         name.inet = inet
         return name

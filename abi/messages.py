@@ -207,12 +207,19 @@ def sendmmsg(call: Call):
                     return Return(index)
                 raise
             if isinstance(result, Later):
-                work = result.work
                 size = len(_gather(call, sock, *struct.unpack("<QQ", call.memory.read(pointer + 16, 16))))
                 call.memory.write(pointer + _MSGHDR.size, size.to_bytes(4, "little"))  # workers touch no memory
-                return Later(lambda cancelled: Return(1 if work(cancelled).value else 0))
+                return Later(_counted_as_one(result.work))
             call.memory.write(pointer + _MSGHDR.size, result.value.to_bytes(4, "little"))
         return Return(min(call.args[2] & 0xFFFFFFFF, _IOV_MAX))
+
+
+def _counted_as_one(work):
+    def run(cancelled) -> Return:
+        work(cancelled)
+        return Return(1)
+
+    return run
 
 
 # -- receiving --------------------------------------------------------------------------------------

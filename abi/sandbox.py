@@ -14,7 +14,9 @@ class Sandbox:
     those objects (``/proc/self``) that differ by who looks; `network` is what its sockets may reach.
     """
 
-    def __init__(self, namespace, tree, hostname: bytes = b"int80", verbose: bool = False, network: Network | None = None) -> None:
+    def __init__(
+        self, namespace, tree, hostname: bytes = b"int80", verbose: bool = False, network: Network | None = None
+    ) -> None:  # fmt: skip
         self.namespace = namespace
         self.tree = tree
         self.hostname = hostname

@@ -401,6 +401,8 @@ def getpeername(call: Call):
             address = shown_unix(call, host.getpeername(sock.fd))
         else:
             address = host.getpeername(sock.fd)
+            if sock.is_inet:
+                address = call.sandbox.network.shown(address, own=False)
     return _tell_name(call, address)
 
 

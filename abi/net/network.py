@@ -71,12 +71,14 @@ class Network:
             raise SysError(Kind.EADDRINUSE)
         return address, False
 
-    def shown(self, address: bytes) -> bytes:
-        """A real socket's own address as the guest gave it."""
+    def shown(self, address: bytes, own: bool = True) -> bytes:
+        """A real socket's own address, or its peer's, as the guest knows it."""
         if len(address) < 16 or not self._shown:
             return address
-        port = Inet.read(address).port
-        return with_port(address, self._shown.get(port, port))
+        where = Inet.read(address)
+        if not own and not where.is_loopback:
+            return address
+        return with_port(address, self._shown.get(where.port, where.port))
 
 
 def _temporary() -> bytes:

@@ -26,7 +26,7 @@ class Socket:
     ENOTSOCK, EBADF.  A context manager, which closes the copy.
     """
 
-    __slots__ = ("_names", "fd", "family", "kind", "made_up", "note")
+    __slots__ = ("_names", "family", "fd", "kind", "made_up", "note")
 
     def __init__(self, fd: int, names) -> None:
         self.fd = fd

@@ -103,6 +103,9 @@ def _add_sandbox_options(parser: _Parser) -> None:
     add("-u", "--user", metavar="UID[:GID]", default="0:0", help="who the command believes it is (default: 0:0)")
     add("-t", "--tty", action="store_true", help="give the command a terminal of its own, relayed from and to int80's streams")
     add("-i", "--interactive", action="store_true", help="nothing: the standard input is always handed on")
+    add("--net", choices=("none", "host"), default="none", help="none but a loopback of its own (default), or this machine's")
+    add("--allow", metavar="HOST:PORT", action="append", default=[], help="with --net host: let connect there, and nowhere else")
+    add("-p", "--publish", metavar="HOST:GUEST", action="append", default=[], help="with --net host: port GUEST is HOST out here")
     add("--pids-limit", metavar="N", type=int, help="at most N tasks at once")
     add("--no-patch", action="store_true", help="never rewrite int 0x80 sites: every one of them traps, every time")
     add("--no-ia32", action="store_true", help="take the gate's path for hosts without IA32 emulation (for tests)")
@@ -191,6 +194,7 @@ def _settings(parser: _Parser, options: argparse.Namespace, on_host: bool):
     settings.tmpfs = [_tmpfs(parser, text) for text in options.tmpfs]
     if options.pids_limit is not None and options.pids_limit < 1:
         parser.error(f"--pids-limit {options.pids_limit}: at least 1 is needed, for the command itself")
+    _set_network(parser, settings, options)
     settings.hooks = _hooks(options.hook)
     settings.policing = _policing(parser, options)
     settings.trace = _log(parser, options, command)
@@ -199,6 +203,32 @@ def _settings(parser: _Parser, options: argparse.Namespace, on_host: bool):
 
         settings.hidden = hidden(options.hide, options.expose)
     return settings
+
+
+def _set_network(parser: _Parser, settings, options: argparse.Namespace) -> None:
+    """--net, --allow and --publish."""
+    settings.net = options.net
+    for name, given in (("allow", options.allow), ("publish", options.publish)):
+        if given and options.net != "host":
+            parser.error(f"--{name} {given[0]}: is about this machine's network; add --net host")
+    if options.allow:
+        from containers.netoptions import allowed
+
+        try:
+            settings.allowed = [place for text in options.allow for place in allowed(text)]
+        except ValueError as problem:
+            parser.error(str(problem))
+    for text in options.publish:
+        theirs, _, ours = text.partition(":")
+        if not _is_port(theirs) or not _is_port(ours):
+            parser.error(f"--publish {text}: give two port numbers, as in 8080:80")
+        if int(ours) in settings.published or int(theirs) in settings.published.values():
+            parser.error(f"--publish {text}: that port is published already")
+        settings.published[int(ours)] = int(theirs)
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and 0 < int(text) < 1 << 16
 
 
 def _policing(parser: _Parser, options: argparse.Namespace):

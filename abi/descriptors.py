@@ -9,6 +9,7 @@ import struct
 from abi.dispatch import Call, Native, Plane, Support, When, signed
 from abi.errors import Kind, SysError
 from abi.linux import linux
+from abi.net import interfaces
 from vfs.namespace import OpenFile
 
 for _number, _name in (
@@ -145,6 +146,8 @@ def ioctl(call: Call):
             return _set_foreground(call, group, tree.host_group(group))
         case c if c == _TIOCSTI:
             raise SysError(Kind.EIO)  # as where dev.tty.legacy_tiocsti is 0
+        case c if c in interfaces.REQUESTS:
+            return interfaces.ioctl(call, c)
     raise SysError(Kind.ENOTTY)
 
 

@@ -16,6 +16,7 @@ from vfs.namespace import FsContext, Judged, OpenFile, is_removed_directory
 from vfs.rights import EVERYTHING, Rights
 
 AT_FDCWD = -100
+_RED_ZONE = 128  # below the stack, of the x86-64 ABI
 
 
 class Plane(Enum):
@@ -38,19 +39,27 @@ class Support(Enum):
 class When:
     """A plane of its own for calls whose argument `arg`, masked with `mask`, is one of `values`.
 
-    Only the low 32 bits count: every argument ruled on is an int, or a flag word the kernel truncates.
+    Only the low 32 bits count: every argument ruled on is an int, or a flag word the kernel truncates.  A pointer has
+    more; with `whole` the upper ones must be 0 too.
     """
 
-    __slots__ = ("arg", "error", "mask", "plane", "values")
+    __slots__ = ("arg", "error", "mask", "plane", "values", "whole")
 
     def __init__(
-        self, arg: int, values: tuple[int, ...], plane: Plane, error: Kind = Kind.EPERM, mask: int = 0xFFFFFFFF
-    ) -> None:
+        self, arg: int, values: tuple[int, ...], plane: Plane, error: Kind = Kind.EPERM, mask: int = 0xFFFFFFFF,
+        whole: bool = False,
+    ) -> None:  # fmt: skip
         self.arg = arg
         self.values = tuple(value & 0xFFFFFFFF for value in values)
         self.plane = plane
         self.error = error
         self.mask = mask
+        self.whole = whole
+
+    def holds(self, args: tuple[int, ...]) -> bool:
+        """Whether a call with these arguments is meant."""
+        value = args[self.arg]
+        return value & self.mask in self.values and not (self.whole and value >> 32)
 
 
 class Entry:
@@ -71,7 +80,7 @@ class Entry:
     def plane_for(self, args: tuple[int, ...]) -> tuple[Plane, Kind]:
         """Who carries out a call with these arguments, and the errno if nobody does: what the filter decides."""
         for rule in self.when:
-            if args[rule.arg] & rule.mask in rule.values:
+            if rule.holds(args):
                 return rule.plane, rule.error
         return self.plane, self.error
 
@@ -236,12 +245,12 @@ class Call:
     """One system call: its number, six raw arguments, the task that made it, and what it may touch.
 
     `memory` reads and writes the caller's memory (EFAULT), `files` gives copies of its descriptors
-    (EBADF), `sandbox` is everything shared, `credentials` are the task's own.
+    (EBADF), `sandbox` is everything shared, `credentials` are the task's own.  `stack` is the stack pointer of a steered call.
     """
 
-    __slots__ = ("args", "credentials", "files", "memory", "number", "process", "sandbox", "task")
+    __slots__ = ("args", "credentials", "files", "memory", "number", "process", "sandbox", "stack", "task")
 
-    def __init__(self, sandbox, task, number: int, args: tuple[int, ...], memory, files) -> None:
+    def __init__(self, sandbox, task, number: int, args: tuple[int, ...], memory, files, stack: int = 0) -> None:
         self.sandbox = sandbox
         self.task = task
         self.process = task.process
@@ -250,6 +259,11 @@ class Call:
         self.args = args
         self.memory = memory
         self.files = files
+        self.stack = stack
+
+    def below(self, size: int) -> int:
+        """The address of `size` bytes below the caller's stack that nobody uses before the call has returned."""
+        return (self.stack - _RED_ZONE - size) & -16
 
     def int(self, index: int) -> int:
         """Argument `index` as a C int."""

@@ -148,7 +148,7 @@ def stopping(entry: Entry, handler) -> Entry:
     def stops(plane: Plane) -> Plane:
         return Plane.STEER if plane in (Plane.NATIVE, Plane.REFUSE) else plane
 
-    when = tuple(When(rule.arg, rule.values, stops(rule.plane), rule.error, rule.mask) for rule in entry.when)
+    when = tuple(When(rule.arg, rule.values, stops(rule.plane), rule.error, rule.mask, rule.whole) for rule in entry.when)
     return Entry(entry.number, entry.name, stops(entry.plane), handler, entry.support, entry.note, when, entry.error)
 
 

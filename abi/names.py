@@ -20,7 +20,7 @@ _S_IFMT, _S_IFREG, _S_IFDIR = 0o170000, 0o100000, 0o040000
 _S_IFIFO, _S_IFSOCK, _S_IFCHR, _S_IFBLK = 0o010000, 0o140000, 0o020000, 0o060000
 
 
-def _new(call: Call, dirfd: int, path: bytes, directory: bool = False, judge: bool = True) -> Parent:
+def new_name(call: Call, dirfd: int, path: bytes, directory: bool = False, judge: bool = True) -> Parent:
     """The place for a name that must not exist yet.  EEXIST, ENOENT, EROFS, EACCES."""
     parent = call.parent(dirfd, path)
     if parent.name in (b"", b".", b".."):
@@ -70,7 +70,7 @@ def _existing(call: Call, parent: Parent) -> None:
 
 
 def _mkdir(call: Call, dirfd: int, path: bytes, mode: int):
-    parent = _new(call, dirfd, path, directory=True)
+    parent = new_name(call, dirfd, path, directory=True)
     where = parent.location
     where.fs.mkdir(where.node, parent.name, mode & 0o1777 & ~call.process.fs.umask)
     give(call, where, parent.name)
@@ -93,7 +93,7 @@ def _mknod(call: Call, dirfd: int, path: bytes, mode: int, device: int):
         raise SysError(Kind.EPERM)
     if kind not in (0, _S_IFREG, _S_IFIFO, _S_IFSOCK, _S_IFCHR, _S_IFBLK):
         raise SysError(Kind.EINVAL)
-    parent = _new(call, dirfd, path)
+    parent = new_name(call, dirfd, path)
     if kind in (_S_IFCHR, _S_IFBLK) and not call.credentials.capable(_CAP_MKNOD):
         raise SysError(Kind.EPERM)
     where = parent.location
@@ -119,7 +119,7 @@ def mknodat(call: Call):
 def _symlink(call: Call, target: bytes, dirfd: int, path: bytes):
     if not target:
         raise SysError(Kind.ENOENT)
-    parent = _new(call, dirfd, path)
+    parent = new_name(call, dirfd, path)
     parent.location.fs.symlink(parent.location.node, parent.name, target)
     give(call, parent.location, parent.name)
     return OK
@@ -160,11 +160,11 @@ def _link(call: Call, olddir: int, old: bytes, newdir: int, new: bytes, flags: i
 
 
 def _new_link(call: Call, newdir: int, new: bytes, found: Location | OpenFile) -> Parent:
-    """`_new`, with what the caller may do to the file asked in between, as the kernel does.  EXDEV, EPERM."""
+    """`new_name`, with what the caller may do to the file asked in between, as the kernel does.  EXDEV, EPERM."""
     rights = call.rights
     if rights is None or isinstance(found, OpenFile):
-        return _new(call, newdir, new)
-    target = _new(call, newdir, new, judge=False)
+        return new_name(call, newdir, new)
+    target = new_name(call, newdir, new, judge=False)
     _check_absent(target)
     if found.mount is not target.location.mount:
         raise SysError(Kind.EXDEV)

@@ -6,6 +6,7 @@ import os
 
 from abi.errors import SysError
 from abi.ipc import rows
+from abi.net.addresses import UNNAMED
 from abi.processes import comm
 from procs.execution import changed_vector
 from procs.tree import controlling_terminal
@@ -232,6 +233,15 @@ class ProcView:
                 if target.startswith(b"socket:["):
                     found.add(target[8:-1])
         return found
+
+    def socket_name(self, host: bytes) -> bytes | None:
+        """The guest's name of a unix socket, as proc_net(5) writes it; empty where it has none, None where it is no such."""
+        names = self._sandbox.network.names
+        raw = UNNAMED + host + b"\0"
+        if names.inet(raw) is not None:
+            return None
+        found = names.find(raw)
+        return b"" if found is None else found.shown[2:].replace(b"\0", b"@") if found.shown[2:3] == b"\0" else found.shown[2:-1]
 
     def rename_maps(self, pid: int, text: bytes) -> bytes:
         """proc_pid_maps(5) with the guest's names for files."""

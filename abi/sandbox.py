@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from abi.net.network import Network
 from procs.sysv import Objects
 
 
@@ -11,16 +12,20 @@ class Sandbox:
     """The state behind the tables.
 
     `namespace` is the mount table, `tree` the processes; `caller` is the task whose call is being answered, for
-    those objects (``/proc/self``) that differ by who looks.  `terminal` (`tracer.terminal.Terminal`) is the one that int80
-    was started on and lends to the guests, `devices` the tree at /dev, which knows the terminals there are.
+    those objects (``/proc/self``) that differ by who looks; `network` is what its sockets may reach.  `terminal`
+    (`tracer.terminal.Terminal`) is the one that int80 was started on and lends to the guests, `devices` the tree at /dev,
+    which knows the terminals there are.
     """
 
-    def __init__(self, namespace, tree, hostname: bytes = b"int80", verbose: bool = False) -> None:
+    def __init__(
+        self, namespace, tree, hostname: bytes = b"int80", verbose: bool = False, network: Network | None = None
+    ) -> None:  # fmt: skip
         self.namespace = namespace
         self.tree = tree
         self.hostname = hostname
         self.domainname = b"(none)"
         self.verbose = verbose
+        self.network = network if network is not None else Network()
         self.pids_limit: int | None = None
         self.caller = None
         self.terminal = None

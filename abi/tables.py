@@ -13,6 +13,8 @@ from abi import (
     names,  # noqa: F401
     processes,  # noqa: F401
     signals,  # noqa: F401
+    socketmessages,  # noqa: F401
+    socketoptions,  # noqa: F401
     sockets,  # noqa: F401
     system,  # noqa: F401
     time,  # noqa: F401

@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 
+from abi.net.network import Network
 from abi.sandbox import Sandbox
 from procs import elf, execution
 from procs.credentials import Credentials
@@ -13,6 +14,7 @@ from procs.tree import ProcessTree
 from vfs.devfs import DevFs
 from vfs.namespace import FsContext, Location, Namespace
 
+_SOCKET, _SETSOCKOPT, _GETSOCKOPT = 41, 54, 55
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -43,8 +45,9 @@ class Settings:
     """
 
     __slots__ = (
-        "argv", "env", "force_segv", "hidden", "hooks", "hostname", "lowers", "patch", "pids_limit", "policing", "read_only",
-        "rootfs", "store", "tmpfs", "trace", "tty", "uid_gid", "upper", "verbose", "volumes", "workdir", "workdir_asked",
+        "allowed", "argv", "env", "force_segv", "hidden", "hooks", "hostname", "lowers", "net", "patch", "pids_limit", "policing",
+        "published", "read_only", "rootfs", "store", "tmpfs", "trace", "tty", "uid_gid", "upper", "verbose", "volumes",
+        "workdir", "workdir_asked",
     )  # fmt: skip
 
     def __init__(self, rootfs: str | None, argv: list[bytes]) -> None:
@@ -64,6 +67,9 @@ class Settings:
         self.read_only = False
         self.pids_limit: int | None = None
         self.tty = False  # whether it gets a terminal of its own
+        self.net = "none"  # or "host"
+        self.allowed = None  # abi.net.network.Allowed, what the host's network may be used for; None is everything
+        self.published: dict[int, int] = {}  # a guest's port, and the host's that it stands for
         self.patch = True
         self.force_segv = False
         self.verbose = False
@@ -93,7 +99,8 @@ def _run(settings: Settings, scratch) -> int:
     os.umask(0)  # the guest's own umask is applied where a file is made
     tree = ProcessTree()
     namespace = Namespace(roots.root(settings, scratch), settings.read_only)
-    sandbox = Sandbox(namespace, tree, settings.hostname, settings.verbose)
+    network = Network(settings.net == "host", settings.allowed, settings.published, scratch.directory)
+    sandbox = Sandbox(namespace, tree, settings.hostname, settings.verbose, network)
     sandbox.pids_limit = settings.pids_limit
     relay = _relay() if settings.tty else None
     roots.mount(namespace, settings, scratch, _made_up(sandbox, (0, 1, 2) if relay is None else (relay.slave,)))
@@ -185,6 +192,8 @@ def _supervise(sandbox: Sandbox, settings: Settings, context, credentials, name:
     from tracer.terminal import Terminal
 
     planes = {number: Plane.STEER for number in (56, 57, 58)} if settings.pids_limit is not None else {}
+    if sandbox.network.on_host:  # a guest makes its sockets itself, and their options are the kernel's
+        planes |= {_SOCKET: Plane.STEER, _SETSOCKOPT: Plane.NATIVE, _GETSOCKOPT: Plane.NATIVE}
     if settings.policing is not None:
         linux = settings.policing.applied_to(linux)
     if settings.hooks is not None:
@@ -194,7 +203,7 @@ def _supervise(sandbox: Sandbox, settings: Settings, context, credentials, name:
     program = seccomp.build(linux, planes, settings.verbose, watch)
     options = Options(settings.patch, settings.force_segv, settings.verbose)
     supervisor = Supervisor(sandbox, linux, host, options, Programs(_descriptors()), log)
-    supervisor.steered = frozenset(planes)
+    supervisor.steered = frozenset(number for number, plane in planes.items() if plane is Plane.STEER)
     terminal = sandbox.terminal = Terminal.of((0, 1, 2)) if relay is None else None
     tty = relay.slave if relay is not None else None
 

@@ -34,9 +34,21 @@ def expected(plane: Plane, error: Kind) -> int:
 def judge(entry: Entry, args: tuple[int, ...]) -> int:
     """What the table says of a call: the first rule that fits, else the entry's own plane."""
     for rule in entry.when:
-        if args[rule.arg] & 0xFFFFFFFF & rule.mask in rule.values:
+        if args[rule.arg] & 0xFFFFFFFF & rule.mask in rule.values and not (rule.whole and args[rule.arg] >> 32):
             return expected(rule.plane, rule.error)
     return expected(entry.plane, entry.error)
+
+
+def test_a_rule_on_a_whole_register_sees_its_upper_half():
+    abi = Abi("small", linux_number, 4)
+    abi.native(1, "looked-at", when=[When(2, (0, 7), Plane.STEER, whole=True)])
+    program = seccomp.build(abi)
+    verdicts = {
+        value: simulate(program, 1, AUDIT_ARCH_X86_64, with_argument(2, value)) for value in (0, 7, 1 << 32, 7 | 1 << 63, 8)
+    }
+    steered = RET_TRACE | seccomp.TRACE_STEER
+    assert verdicts == {0: steered, 7: steered, 1 << 32: RET_ALLOW, 7 | 1 << 63: RET_ALLOW, 8: RET_ALLOW}
+    assert all(verdicts[value] == expected(*abi.entry(1).plane_for(with_argument(2, value))) for value in verdicts)
 
 
 def with_argument(index: int, value: int) -> tuple[int, ...]:

@@ -105,11 +105,15 @@ def _rules(code: Assembler, entry: Entry, planes: dict[int, Plane], watch: froze
     for rule in reversed(entry.when):
         plane = override if override and rule.plane is Plane.NATIVE else rule.plane
         match_action = code.ret(_watched(action(plane, rule.error), entry, watch))
+        otherwise = target
         for value in rule.values:
             target = code.put(_JEQ, value, match_action, target)
         if rule.mask != 0xFFFFFFFF:
             target = code.put(_AND, rule.mask)
         target = code.put(_LD_ABS, _ARGS + 8 * rule.arg)
+        if rule.whole:
+            target = code.put(_JEQ, 0, target, otherwise)
+            target = code.put(_LD_ABS, _ARGS + 8 * rule.arg + 4)
     return target
 
 

@@ -149,6 +149,8 @@ class Supervisor:
             self._watched[near.fd] = near.changed
             self._poll.register(near.fd, select.POLLIN)
         self._poll.register(self.signals, select.POLLIN)
+        self._served: dict[int, object] = {}  # descriptors that somebody else answers
+        sandbox.network.serve = self._serve
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -182,6 +184,11 @@ class Supervisor:
                     self._take_signals()
                 elif fd in watched:
                     watched[fd]()
+                elif fd in self._served:
+                    if not self._served[fd]():
+                        self._poll.unregister(fd)
+                        os.close(fd)
+                        del self._served[fd]
                 else:
                     self._asides.finish()
             if self.status is not None:
@@ -189,6 +196,11 @@ class Supervisor:
         if self._asides is not None:
             self._asides.close()
         return self.status if self.status is not None else signal.SIGKILL
+
+    def _serve(self, fd: int, answer) -> None:
+        """Have `answer()` called whenever `fd` (owned) can be read, until it gives False."""
+        self._served[fd] = answer
+        self._poll.register(fd, select.POLLIN)
 
     def _take_signals(self) -> None:
         while True:
@@ -579,7 +591,7 @@ class Supervisor:
             return
         if entry is None or entry.handler is None:
             self._report_unsupported(task, number, entry)
-        result = dispatch(entry, Call(self.sandbox, task, number, arguments, task.memory, task.files))
+        result = dispatch(entry, Call(self.sandbox, task, number, arguments, task.memory, task.files, registers[RSP]))
         match result:
             case Native(placed=placed) if placed and not self._place(task, registers, result):
                 self._skip(task, registers, -errno.EFAULT)

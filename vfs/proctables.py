@@ -87,11 +87,16 @@ def _sockets(name: bytes, inode: int, uid: int | None = None) -> Told:
 
 
 def _unix(view) -> bytes:
-    """As other sockets, and their names are the guest's."""
+    """As other sockets, and their names are the guest's; one that plays an internet socket is not there."""
     lines = []
     for line in _sockets(b"unix", 6).read(view).splitlines():
         head, slash, path = line.partition(b" /")
-        lines.append(head + b" " + view.file_name(b"/" + path) if slash else line)
+        if slash:
+            name = view.socket_name(b"/" + path)
+            if name is None:
+                continue
+            line = head + b" " + name if name else head
+        lines.append(line)
     return b"".join(line + b"\n" for line in lines)
 
 

@@ -1,0 +1,181 @@
+"""Control messages: what goes beside the data of a message.  cmsg(3), unix(7).
+
+What a guest sends is taken apart and put together anew, with the supervisor's numbers of descriptors; what it receives was
+written by the kernel, and only ids are put right.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+from abi.dispatch import Call
+from abi.errors import Kind, SysError
+from abi.net import host
+from abi.net.host import SCM_CREDENTIALS, SCM_RIGHTS, SOL_SOCKET
+from abi.net.names import Name
+from abi.net.sockets import Socket
+from vfs.namespace import OpenFile
+
+_HEADER = struct.Struct("<Qii")
+_UCRED = struct.Struct("<iII")
+_MAX = 1 << 16
+_FDS_MAX = 253
+_CAP_SETGID, _CAP_SETUID, _CAP_SYS_ADMIN = 6, 7, 21
+_SOL_IP, _SOL_IPV6, _SOL_UDP = 0, 41, 17
+# What may go with an internet message: TOS, TTL, PKTINFO; their like in IPv6; UDP_SEGMENT.
+_INET = {
+    (_SOL_IP, 1), (_SOL_IP, 2), (_SOL_IP, 8), (_SOL_IPV6, 50), (_SOL_IPV6, 52), (_SOL_IPV6, 67), (_SOL_UDP, 103),
+    (SOL_SOCKET, 37), (SOL_SOCKET, 61),
+}  # fmt: skip
+
+
+class Control:
+    """The control messages of one message that is to be sent; `files` are copies of the descriptors that it passes on."""
+
+    __slots__ = ("_other", "creds", "files")
+
+    def __init__(self) -> None:
+        self._other = b""
+        self.files: list[OpenFile] = []
+        self.creds: tuple[int, int, int] | None = None
+
+    def add(self, level: int, kind: int, contents: bytes) -> None:
+        """One more, for the kernel as it is."""
+        self._other += _packed(level, kind, contents)
+
+    def packed(self) -> bytes:
+        """What the supervisor sends."""
+        if not self.files:
+            return self._other
+        numbers = struct.pack(f"<{len(self.files)}i", *[file.fd for file in self.files])
+        return self._other + _packed(SOL_SOCKET, SCM_RIGHTS, numbers)
+
+
+def _messages(data: bytes):
+    """(offset of the contents, level, type, contents) of each.  EINVAL."""
+    position = 0
+    while len(data) - position >= _HEADER.size:
+        length, level, kind = _HEADER.unpack_from(data, position)
+        if not _HEADER.size <= length <= len(data) - position:
+            raise SysError(Kind.EINVAL)
+        yield position + _HEADER.size, level, kind, data[position + _HEADER.size : position + length]
+        position += length + 7 & -8
+
+
+def _packed(level: int, kind: int, contents: bytes) -> bytes:
+    return (_HEADER.pack(_HEADER.size + len(contents), level, kind) + contents).ljust(
+        _HEADER.size + (len(contents) + 7 & -8), b"\0"
+    )
+
+
+def taken(call: Call, sock: Socket, pointer: int, length: int) -> Control:
+    """What a guest wants to send.  EINVAL, EBADF, EPERM, ESRCH, ENOBUFS."""
+    control = Control()
+    if not pointer or not length:
+        return control
+    if length > _MAX:
+        raise SysError(Kind.ENOBUFS)
+    for _, level, kind, contents in _messages(call.memory.read(pointer, length)):
+        if sock.is_unix:
+            _take_unix(call, control, level, kind, contents)
+        elif sock.made_up or (level == SOL_SOCKET and kind in (SCM_RIGHTS, SCM_CREDENTIALS)):
+            continue  # without a meaning there
+        elif (level, kind) in _INET:
+            control.add(level, kind, contents)
+        else:
+            raise SysError(Kind.EINVAL)
+    return control
+
+
+def _take_unix(call: Call, control: Control, level: int, kind: int, contents: bytes) -> None:
+    if level != SOL_SOCKET:
+        return  # as the kernel does
+    match kind:
+        case c if c == SCM_RIGHTS:
+            count = len(contents) // 4
+            if len(control.files) + count > _FDS_MAX:
+                raise SysError(Kind.EINVAL)
+            for fd in struct.unpack(f"<{count}i", contents[: 4 * count]):
+                control.files.append(OpenFile(call.files.get(fd)))
+        case c if c == SCM_CREDENTIALS:
+            if len(contents) != _UCRED.size:
+                raise SysError(Kind.EINVAL)
+            control.creds = _claimed(call, *_UCRED.unpack(contents))
+        case _:
+            raise SysError(Kind.EINVAL)
+
+
+def _claimed(call: Call, pid: int, uid: int, gid: int) -> tuple[int, int, int]:
+    """Ids that a guest says are its own.  EPERM, ESRCH."""
+    ids, tree = call.credentials, call.sandbox.tree
+    if pid != tree.guest(call.process.pid) and not ids.capable(_CAP_SYS_ADMIN):
+        raise SysError(Kind.EPERM)
+    if uid not in (ids.uid, ids.euid, ids.suid) and not ids.capable(_CAP_SETUID):
+        raise SysError(Kind.EPERM)
+    if gid not in (ids.gid, ids.egid, ids.sgid) and not ids.capable(_CAP_SETGID):
+        raise SysError(Kind.EPERM)
+    return tree.host(pid), uid, gid
+
+
+# -- ids --------------------------------------------------------------------------------------------
+
+
+def peer_ids(call: Call, ids: tuple[int, int, int], sender: Name | None) -> tuple[int, int, int]:
+    """Guest pid, uid and gid for what the kernel knows of the other end.
+
+    What the supervisor did for a guest the kernel ascribes to the supervisor; who it was stands with the sender's name.
+    Ids of the host user's are those that the process believes in.
+    """
+    pid, uid, gid = ids
+    tree, sandbox = call.sandbox.tree, call.sandbox
+    if pid == os.getpid():
+        if sender is None or sender.creds is None:
+            return 0, sandbox.guest_uid(uid), sandbox.guest_gid(gid)
+        pid, uid, gid = sender.creds
+        return _guest_pid(tree, pid), uid, gid
+    process = tree.processes.get(pid)
+    if process is None:
+        return _guest_pid(tree, pid), sandbox.guest_uid(uid), sandbox.guest_gid(gid)
+    believed = process.credentials
+    return (
+        tree.guest(pid),
+        believed.euid if uid == sandbox.host_uid else uid,
+        believed.egid if gid == sandbox.host_gid else gid,
+    )
+
+
+def _guest_pid(tree, pid: int) -> int:
+    """The number of a process that may have ended; 0 for one outside."""
+    known = tree.guest(pid)
+    return known if known or os.path.exists(b"/proc/%d" % pid) else pid
+
+
+def put_right(call: Call, data: bytes, sender: Name | None) -> list[tuple[int, bytes]]:
+    """What to write over received control messages: (offset, bytes)."""
+    changes = []
+    try:
+        for at, level, kind, contents in _messages(data):
+            if (level, kind) == (SOL_SOCKET, SCM_CREDENTIALS) and len(contents) == _UCRED.size:
+                changes.append((at, _UCRED.pack(*peer_ids(call, _UCRED.unpack(contents), sender))))
+    except SysError:
+        pass  # cut short
+    return changes
+
+
+def peercred(call: Call, sock: Socket) -> bytes:
+    """getsockopt(2) of SO_PEERCRED: ``struct ucred``."""
+    if not sock.is_unix:
+        return _UCRED.pack(0, 0xFFFFFFFF, 0xFFFFFFFF)
+    raw = host.getsockopt(sock.fd, SOL_SOCKET, host.SO_PEERCRED, _UCRED.size)
+    ids = _UCRED.unpack(raw)
+    if not ids[0]:
+        return raw
+    names = call.sandbox.network.names
+    try:
+        other = names.find(host.getpeername(sock.fd))
+    except OSError:
+        other = sock.name()  # of a socket that listens
+    return _UCRED.pack(*peer_ids(call, ids, other))
+
+

@@ -1,0 +1,169 @@
+"""getsockopt and setsockopt: the kernel's, but for options that name processes, or that a made-up socket does not have."""
+
+from __future__ import annotations
+
+from abi.dispatch import OK, Call, Plane, Support, When
+from abi.errors import Kind, SysError
+from abi.linux import linux
+from abi.net import control, host
+from abi.net.host import SO_INCOMING_CPU, SO_PASSCRED, SO_PEERCRED, SO_REUSEPORT, SO_TYPE, SOCK_RAW, SOL_SOCKET
+from abi.net.sockets import CORK, NODELAY, REUSEPORT, V6ONLY, Socket, socket_of
+
+_SO_BINDTODEVICE, _SO_ATTACH_FILTER, _SO_PEERSEC, _SO_MARK, _SO_PROTOCOL, _SO_DOMAIN = 25, 26, 31, 36, 38, 39
+_SO_ATTACH_BPF, _SO_ATTACH_REUSEPORT_CBPF, _SO_ATTACH_REUSEPORT_EBPF, _SO_PEERGROUPS = 50, 51, 52, 59
+_SO_NETNS_COOKIE, _SO_PASSPIDFD, _SO_PEERPIDFD = 71, 76, 77
+_SOL_IP, _SOL_TCP, _SOL_UDP, _SOL_IPV6, _SOL_NETLINK = 0, 6, 17, 41, 270
+_TCP_NODELAY, _TCP_CORK = 1, 3
+_IPV6_V6ONLY = 26
+_OPTION_MAX = 1 << 16
+
+#: Options by which a datagram would go another way than to its address, as the list of --allow sees it.
+_ROUTING = {(_SOL_IP, 4), *((_SOL_IPV6, option) for option in (6, 9, 54, 55, 57, 59))}
+
+#: Of SOL_SOCKET: what the supervisor answers, as it is of processes, or of a made-up socket, or is not to be had.
+_ANSWERED = (
+    SO_TYPE, SO_REUSEPORT, SO_PASSCRED, SO_PEERCRED, _SO_BINDTODEVICE, _SO_PEERSEC, _SO_MARK, _SO_PROTOCOL, _SO_DOMAIN,
+    SO_INCOMING_CPU, _SO_ATTACH_BPF, _SO_ATTACH_REUSEPORT_CBPF, _SO_ATTACH_REUSEPORT_EBPF, _SO_PEERGROUPS, _SO_NETNS_COOKIE,
+    _SO_PASSPIDFD, _SO_PEERPIDFD,
+)  # fmt: skip
+_ABSENT = (_SO_PEERSEC, _SO_PEERGROUPS, _SO_NETNS_COOKIE, _SO_PASSPIDFD, _SO_PEERPIDFD)
+_NOT_ALLOWED = (
+    _SO_BINDTODEVICE, _SO_MARK, _SO_ATTACH_BPF, _SO_ATTACH_REUSEPORT_CBPF, _SO_ATTACH_REUSEPORT_EBPF,
+)  # fmt: skip
+
+# What Linux starts with, for options that mean nothing inside; setting them is no error and changes nothing.
+_DEFAULTS = {
+    _SOL_TCP: {
+        2: 65483, 4: 7200, 5: 75, 6: 9, 7: 6, 8: 0, 9: 0, 10: 65495, 12: 1, 17: 0, 18: 0, 23: 0, 24: 0, 25: 0, 30: 0,
+    },
+    _SOL_IP: {1: 0, 2: 64, 10: 0, 11: 0, 15: 0, 24: 0, 33: 1, 34: 1, 49: 1, 51: 0},
+    _SOL_IPV6: {16: -1, 17: 1, 18: 1, 19: 1, 23: 0, 24: 65536, 25: 0, 26: 0, 29: 1, 67: 0, 70: 0, 72: 0},
+    _SOL_UDP: {1: 0, 103: 0, 104: 0},
+}  # fmt: skip
+_FLAGS = {(_SOL_TCP, _TCP_NODELAY): NODELAY, (_SOL_TCP, _TCP_CORK): CORK, (_SOL_IPV6, _IPV6_V6ONLY): V6ONLY}
+
+_NOTE = (
+    "SO_PEERPIDFD, SO_PASSPIDFD, SO_PEERGROUPS and SO_PEERSEC are ENOPROTOOPT; with --net none what is said of TCP, IP and UDP "
+    "is remembered at most"
+)
+_COMMON = When(1, (SOL_SOCKET,), Plane.NATIVE)
+
+
+@linux.answer(55, "getsockopt", _NOTE, Support.PARTIAL, when=[When(2, _ANSWERED, Plane.ANSWER), _COMMON])
+def getsockopt(call: Call):
+    level, option = call.int(1), call.int(2)
+    room = int.from_bytes(call.memory.read(call.args[4], 4), "little", signed=True)
+    if room < 0:
+        raise SysError(Kind.EINVAL)
+    with socket_of(call, call.int(0)) as sock:
+        value = _value(call, sock, level, option, min(room, _OPTION_MAX))[:room]
+    call.memory.write(call.args[3], value)
+    call.memory.write(call.args[4], len(value).to_bytes(4, "little"))
+    return OK
+
+
+def _int(value: int) -> bytes:
+    return (value & 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def _value(call: Call, sock: Socket, level: int, option: int, room: int) -> bytes:
+    if level == SOL_SOCKET:
+        if option == SO_PEERCRED:
+            return control.peercred(call, sock)
+        if option in _ABSENT:
+            raise SysError(Kind.ENOPROTOOPT)
+        if option == SO_INCOMING_CPU and not sock.is_unix and not sock.made_up:
+            return _int(host.getint(sock.fd, level, option))
+        if option == SO_INCOMING_CPU:
+            return _int(-1)
+        if sock.made_up:
+            return _made_up(sock, option, room)
+    elif sock.made_up:
+        if (level, option) in _FLAGS and sock.is_inet:
+            return _int(sock.has(_FLAGS[level, option]))
+        if sock.is_inet and option in _DEFAULTS.get(level, ()):
+            return _int(_DEFAULTS[level][option])
+        raise SysError(Kind.ENOPROTOOPT)
+    with host.without_rights():
+        return host.getsockopt(sock.fd, level, option, room)
+
+
+def _made_up(sock: Socket, option: int, room: int) -> bytes:
+    match option:
+        case c if c == _SO_DOMAIN:
+            return _int(sock.family)
+        case c if c == _SO_PROTOCOL:
+            return _int(0 if not sock.is_inet else 6 if sock.is_stream else 17)
+        case c if c == SO_TYPE:
+            return _int(sock.kind if sock.is_inet else SOCK_RAW)
+        case c if c == SO_REUSEPORT:
+            return _int(sock.has(REUSEPORT))
+        case c if c == _SO_BINDTODEVICE:
+            return b""
+        case c if c in (SO_PASSCRED, _SO_MARK):
+            return _int(0)
+    return host.getsockopt(sock.fd, SOL_SOCKET, option, room)
+
+
+@linux.answer(
+    54,
+    "setsockopt",
+    _NOTE + "; SO_BINDTODEVICE, SO_MARK and programs for the kernel are EPERM, source routes too where there is a list",
+    Support.PARTIAL,
+    when=[When(2, tuple({*_ANSWERED, *(option for _, option in _ROUTING)}), Plane.ANSWER), _COMMON],
+)
+def setsockopt(call: Call):
+    level, option, size = call.int(1), call.int(2), call.int(4)
+    if size < 0:
+        raise SysError(Kind.EINVAL)
+    with socket_of(call, call.int(0)) as sock:
+        value = call.memory.read(call.args[3], min(size, _OPTION_MAX)) if size else b""
+        if level == SOL_SOCKET:
+            _set_common(call, sock, option, value)
+        elif sock.made_up:
+            _set_made_up(sock, level, option, value)
+        else:
+            if (level, option) in _ROUTING and call.sandbox.network.allowed is not None:
+                raise SysError(Kind.EPERM)
+            with host.without_rights():
+                host.setsockopt(sock.fd, level, option, value)
+    return OK
+
+
+def _set_common(call: Call, sock: Socket, option: int, value: bytes) -> None:
+    if option in _ABSENT:
+        raise SysError(Kind.ENOPROTOOPT)
+    if option in _NOT_ALLOWED:
+        raise SysError(Kind.EPERM)
+    if len(value) < 4:
+        raise SysError(Kind.EINVAL)
+    on = any(value[:4])
+    if option == SO_INCOMING_CPU and (sock.made_up or sock.is_unix):
+        return
+    if sock.made_up and option == SO_REUSEPORT:
+        sock.set(REUSEPORT, on)
+        return
+    if sock.made_up and option == SO_PASSCRED:
+        return
+    if option == SO_PASSCRED and on and sock.is_unix and host.is_connected(sock.fd) and len(host.getsockname(sock.fd)) <= 2:
+        # The kernel would choose a name with the next message, one that the whole host can send to.
+        call.sandbox.network.names.give(sock.fd, sock.kind)
+    with host.without_rights():
+        host.setsockopt(sock.fd, SOL_SOCKET, option, value)
+
+
+def _set_made_up(sock: Socket, level: int, option: int, value: bytes) -> None:
+    if not sock.is_inet:
+        if level == _SOL_NETLINK:
+            return
+        raise SysError(Kind.ENOPROTOOPT)
+    if len(value) < 4 and not (level == _SOL_IP and value):
+        raise SysError(Kind.EINVAL)
+    if (level, option) in _FLAGS:
+        if option == _IPV6_V6ONLY and sock.name() is not None:
+            raise SysError(Kind.EINVAL)
+        if (level == _SOL_TCP) != sock.is_stream and level == _SOL_TCP:
+            raise SysError(Kind.ENOPROTOOPT)
+        sock.set(_FLAGS[level, option], any(value[:4]))
+    elif option not in _DEFAULTS.get(level, ()):
+        raise SysError(Kind.ENOPROTOOPT)

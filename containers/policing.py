@@ -3,7 +3,8 @@
 The table of the sandbox is a copy.  A call the policy does not name fails; one that names files has each of them looked
 up and judged first, by what it is without symlinks, and the handler then gets the very path that was judged, however often
 the guest changes its memory meanwhile.  Names cannot change in between: only the supervisor changes them, one call after
-another.  Network addresses need no judge here: a sandbox has none.
+another.  Addresses are judged where a socket of the host's network is to use them (`abi.net.network`); what guests say to
+each other inside is not asked about.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from abi.errors import Kind, SysError
 from abi.hooks import HookedCall, go_on, stopping
 from abi.messages import say
 from tracer.log.policy import Policy
-from tracer.log.touched import DESCRIPTORS, EXECUTE, NAMES, OPENS, READ, WRITE
+from tracer.log.touched import DESCRIPTORS, EXECUTE, NAMES, OPENS, READ, WRITE, address_text
 from vfs.filesystem import DIRENT64
 from vfs.namespace import Location, OpenFile
 
@@ -97,6 +98,14 @@ class Policing:
             return result
 
         return stopping(entry, handler)
+
+    def judge_address(self, use: str, address: bytes) -> None:
+        """EACCES unless a ``sockaddr`` may be reached (``connect``) or taken (``listen``)."""
+        text = address_text(address)
+        allows = self.policy.allows_connect if use == "connect" else self.policy.allows_listen
+        if text is None or not allows(text):
+            self.beyond.add(use, text or "an address of another family")
+            raise SysError(_DENIED)
 
     def _refuse_call(self, name: str) -> Fail:
         self.beyond.add("call", name)

@@ -100,6 +100,8 @@ def _run(settings: Settings, scratch) -> int:
     tree = ProcessTree()
     namespace = Namespace(roots.root(settings, scratch), settings.read_only)
     network = Network(settings.net == "host", settings.allowed, settings.published, scratch.directory)
+    if settings.policing is not None:
+        network.judge = settings.policing.judge_address
     sandbox = Sandbox(namespace, tree, settings.hostname, settings.verbose, network)
     sandbox.pids_limit = settings.pids_limit
     relay = _relay() if settings.tty else None

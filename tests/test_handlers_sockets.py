@@ -185,7 +185,8 @@ def test_a_stream_of_the_loopback_is_one_of_tcp_to_the_guest(call):
     "where, expected",
     [
         (inet("127.0.0.1", 9), errno.ECONNREFUSED), (inet("0.0.0.0", 9), errno.ECONNREFUSED),
-        (inet("10.0.0.1", 9), errno.ENETUNREACH), (inet("255.255.255.255", 9), errno.ENETUNREACH), (bytearray(8), errno.EOPNOTSUPP), (un(b"/x"), errno.EINVAL),
+        (inet("10.0.0.1", 9), errno.ENETUNREACH), (inet("255.255.255.255", 9), errno.ENETUNREACH),
+        (bytearray(8), errno.EOPNOTSUPP), (un(b"/x"), errno.EINVAL),
         (un(b"/x" * 20), errno.EAFNOSUPPORT),
     ],
 )  # fmt: skip

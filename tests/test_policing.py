@@ -383,3 +383,23 @@ def test_a_loader_named_from_nowhere_is_found_from_the_root_and_judged(bound, ru
     _, output, beyond = bound("sh", "-c", "cd /bin; ./dynamic; exit 0", **policy)
     assert output == ""
     assert beyond == ["execute /tmp/loader"]
+
+
+# -- the network ------------------------------------------------------------------------------------
+
+
+def test_with_the_hosts_network_only_addresses_of_the_policy_are_reached(int80, tmp_path):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        ports = [server.getsockname()[1] for server in (one, other)]
+        policy = document(read=["/**"], write=["/**"], execute=["/**"]) | {"network": {"connect": [f"127.0.0.1:{ports[0]}"]}}
+        (tmp_path / "policy.json").write_text(json.dumps(policy))
+        script = "import socket, sys\nfor port in sys.argv[1:]: print(socket.socket().connect_ex(('127.0.0.1', int(port))))"
+        done = subprocess.run(
+            [*int80, "run", "--net", "host", "--policy", str(tmp_path / "policy.json"), "--policy-report", "--",
+             "/usr/bin/python3", "-c", script, *map(str, ports)],
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+    assert done.stdout == f"0\n{EACCES}\n"
+    assert f"beyond the policy: connect 127.0.0.1:{ports[1]}\n" in done.stderr

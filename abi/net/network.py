@@ -39,6 +39,8 @@ class Network:
         self._shown = {theirs: ours for ours, theirs in self.published.items()}
         self.names = Names(make_directory or _temporary)
         self.serve: Callable | None = None
+        #: ``judge(use, address)`` of a policy raises EACCES; use is ``connect`` or ``listen``, the address the guest's own.
+        self.judge: Callable[[str, bytes], None] | None = None
         self.portids = 0
         self.next_port = 0
 
@@ -58,6 +60,8 @@ class Network:
             own = judged.is_loopback and port in self._shown
             if not own:
                 raise SysError(Kind.EACCES)
+        if self.judge is not None:
+            self.judge("connect", address)
         return with_port(address, port)
 
     def place(self, address: bytes, family: int) -> tuple[bytes, bool]:
@@ -65,6 +69,8 @@ class Network:
         port = Inet.parse(address, family).port
         if not self.on_host:
             raise SysError(Kind.EADDRNOTAVAIL)
+        if self.judge is not None:
+            self.judge("listen", address)
         if port in self.published:
             return with_port(address, self.published[port]), True
         if port in self._shown:  # which another port of the guest's goes to

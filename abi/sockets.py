@@ -203,6 +203,8 @@ def connect(call: Call):
             if not host.would_block(problem) or not host.is_blocking(sock.fd):
                 raise
             return _connect_later(sock, held=target.hold())
+        if sock.made_up and sock.is_stream and not host.is_blocking(sock.fd):
+            raise SysError(Kind.EINPROGRESS)  # as TCP always has it; by the time anybody polls it is done
     return OK
 
 

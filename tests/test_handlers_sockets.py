@@ -194,6 +194,15 @@ def test_a_stream_cannot_connect_anywhere_else(call, where, expected):
     assert connect(call, made(call, AF_INET, STREAM), where) == -expected
 
 
+def test_a_stream_that_does_not_wait_is_told_to_look_again(call):
+    server, client = made(call, AF_INET, STREAM), made(call, AF_INET, STREAM | os.O_NONBLOCK)
+    bind(call, server, inet("127.0.0.1", 80))
+    call("listen", server, 1)
+    assert connect(call, client, inet("127.0.0.1", 80)) == -errno.EINPROGRESS
+    assert option(call, client, SOL_SOCKET, socket.SO_ERROR) == 0
+    assert connect(call, client, inet("127.0.0.1", 80)) == -errno.EISCONN
+
+
 def test_a_port_is_shared_only_by_sockets_that_both_say_so(call):
     for kind, level, share in ((STREAM, SOL_SOCKET, socket.SO_REUSEPORT), (DGRAM, SOL_SOCKET, socket.SO_REUSEPORT)):
         fds = [made(call, AF_INET, kind) for _ in range(3)]

@@ -133,7 +133,7 @@ def peer_ids(call: Call, ids: tuple[int, int, int], sender: Name | None) -> tupl
         if sender is None or sender.creds is None:
             return 0, sandbox.guest_uid(uid), sandbox.guest_gid(gid)
         pid, uid, gid = sender.creds
-        return _guest_pid(tree, pid), uid, gid
+        return 1 if pid == tree.init_pid else pid, uid, gid  # it may have ended
     process = tree.processes.get(pid)
     if process is None:
         return _guest_pid(tree, pid), sandbox.guest_uid(uid), sandbox.guest_gid(gid)
@@ -146,9 +146,16 @@ def peer_ids(call: Call, ids: tuple[int, int, int], sender: Name | None) -> tupl
 
 
 def _guest_pid(tree, pid: int) -> int:
-    """The number of a process that may have ended; 0 for one outside."""
+    """The number of a process that may have ended; 0 for one that is alive outside."""
     known = tree.guest(pid)
-    return known if known or os.path.exists(b"/proc/%d" % pid) else pid
+    if known:
+        return known
+    try:
+        with open(b"/proc/%d/stat" % pid, "rb") as file:
+            alive = file.read().rpartition(b")")[2].split()[0] != b"Z"
+    except OSError:
+        alive = False
+    return 0 if alive else pid
 
 
 def put_right(call: Call, data: bytes, sender: Name | None) -> list[tuple[int, bytes]]:

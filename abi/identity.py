@@ -177,7 +177,7 @@ def capget(call: Call):
     if pid < 0:
         raise SysError(Kind.EINVAL)
     tree = call.sandbox.tree
-    sets = tree.tasks[tree.host(pid)].credentials if pid else call.credentials
+    sets = tree.task(pid).credentials if pid else call.credentials
     data = b""
     for word in range(words):
         for value in (sets.effective, sets.permitted, sets.inheritable):

@@ -276,7 +276,7 @@ def _permitted(index: int, may):
         number = call.int(index)
         if number > 0:
             tree = call.sandbox.tree
-            if not may(call, tree.tasks[tree.host(number)]):
+            if not may(call, tree.task(number)):
                 raise SysError(Kind.EPERM)
         return result
 
@@ -304,7 +304,7 @@ linux.steer(434, "pidfd_open")(_other(0))
 def kcmp(call: Call):
     tree = call.sandbox.tree
     hosts = [tree.host(call.int(index)) for index in (0, 1)]
-    if not all(may_trace(call, tree.tasks[host]) for host in hosts):
+    if not all(may_trace(call, tree.known(host)) for host in hosts):
         raise SysError(Kind.EPERM)
     return Native(dict(enumerate(hosts)))
 
@@ -328,7 +328,7 @@ def _check_priority(call: Call, kinds: tuple[int, int]) -> None:
     if call.number not in (141, 251) or not who or which not in kinds:
         return
     if which == kinds[0]:
-        tasks = [tree.tasks[tree.host(who)]]
+        tasks = [tree.task(who)]
     else:
         tasks = [next(iter(process.tasks.values())) for process in tree.group(tree.host_group(who))]
     if not all(call.credentials.may_schedule(task.credentials) for task in tasks):

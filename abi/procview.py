@@ -84,7 +84,7 @@ class ProcView:
 
     def _process(self, pid: int):
         """The process of a pid, or of a thread's number, as /proc allows."""
-        return self._tree.tasks[self._tree.host(pid)].process
+        return self._tree.task(pid).process
 
     def owner(self, pid: int, entry: bool = False) -> tuple[int, int]:
         """Whose the files of a process are: root's, where it is not dumpable, but for the directory itself (`entry`)."""
@@ -96,14 +96,14 @@ class ProcView:
     # -- what a task is -----------------------------------------------------------------------
 
     def comm(self, pid: int, tid: int) -> bytes:
-        return comm(self._tree.tasks[self._tree.host(tid)])
+        return comm(self._tree.task(tid))
 
     def open_comm(self, pid: int, tid: int, flags: int) -> int:
         """The kernel's own file, which lets only the same process write; its name then counts."""
         host, thread = self._tree.host(pid), self._tree.host(tid)
         path = b"/proc/%d/task/%d/comm" % (host, thread)
         fd = os.open(path, flags & os.O_ACCMODE | os.O_CLOEXEC)
-        self._tree.tasks[thread].comm = None
+        self._tree.known(thread).comm = None
         return fd
 
     def auxiliary(self, pid: int) -> bytes:
@@ -114,7 +114,7 @@ class ProcView:
 
     def status(self, pid: int, tid: int) -> dict[bytes, bytes]:
         process = self._process(pid)
-        ids = self._tree.tasks[self._tree.host(tid)].credentials
+        ids = self._tree.task(tid).credentials
         number = b"%d" % tid
         group = b"%d" % self._tree.guest(process.pid)
         return {

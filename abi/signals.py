@@ -76,7 +76,7 @@ def _check(call: Call, task_number: int, signal_number: int) -> int:
     """The kernel's number of a task the caller may signal.  ESRCH, EPERM."""
     tree = call.sandbox.tree
     host = tree.host(task_number)
-    if not _may(call, tree.tasks[host].process, signal_number):
+    if not _may(call, tree.known(host).process, signal_number):
         raise SysError(Kind.EPERM)
     return host
 

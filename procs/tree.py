@@ -108,6 +108,17 @@ class ProcessTree:
             return number
         raise error(errno.ESRCH)
 
+    def task(self, number: int) -> Task:
+        """The task that a guest's number names.  ESRCH, also for init when it has just ended."""
+        return self.known(self.host(number))
+
+    def known(self, number: int) -> Task:
+        """The task with a number of the kernel's.  ESRCH."""
+        found = self.tasks.get(number)
+        if found is None:
+            raise error(errno.ESRCH)
+        return found
+
     def process(self, number: int) -> Process:
         """The process that a guest's number names.  ESRCH."""
         found = self.processes.get(self.init_pid if number == 1 else number)

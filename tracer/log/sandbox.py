@@ -145,7 +145,7 @@ class _SandboxFiles:
         self._view = view
 
     def _process(self, tid: int):
-        return self._sandbox.tree.tasks[self._sandbox.tree.host(tid)].process
+        return self._sandbox.tree.task(tid).process
 
     def descriptor(self, tid: int, fd: int) -> bytes | None:
         try:

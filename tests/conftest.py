@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,10 @@ import pytest
 REPO = Path(__file__).resolve().parent.parent
 GUESTS = REPO / "tests/guests/c"
 sys.path.insert(0, str(REPO))
+
+for _number in (signal.SIGINT, signal.SIGQUIT):  # a shell's background job ignores them, and so would guests of the tests
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

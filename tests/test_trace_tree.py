@@ -69,7 +69,8 @@ def test_a_long_chain_of_processes_is_no_trouble(tmp_path):
     assert len(tree(tmp_path, *events)) == 1500
 
 
-def test_drawn_for_a_person_it_has_colours_and_fits():
+def test_drawn_for_a_person_it_has_colours_and_fits(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
     shown = on_terminal(lambda fd: Tree(fd, pretty=True), *SHELL)
     assert "\x1b[" in shown
     assert all(len(strip(line)) <= 80 for line in shown.splitlines())

@@ -385,7 +385,7 @@ def test_a_name_that_ends_like_a_removed_file_is_a_name_as_any_other(tmp_path):
 
     with Twin(tmp_path, fill) as twin:
         fd = twin("open", b"odd (deleted)/file (deleted)", os.O_RDONLY, 0)
-        twin("fchmod", fd, 0o611)
+        twin("fchmod", fd, 0o640)
         directory = twin("open", b"odd (deleted)", os.O_RDONLY, 0)
         assert twin("mkdirat", directory, b"new", 0o755) == 0
         assert twin("chdir", b"odd (deleted)") == 0

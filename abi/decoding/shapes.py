@@ -7,15 +7,10 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from abi.decoding.constants.files import FILE_TYPES
-from abi.decoding.values import View, memory, pointer
+from abi.decoding.values import View, memory, octal, pointer
 
 _VECTOR_MAX = 4096  # iovecs that one read of guest memory gives; the kernel takes 1024
 _PAGE = 4096
-
-
-def octal(mode: int) -> str:
-    """A mode in octal, three digits at least with the leading 0 among them: 000, 007, 0644."""
-    return f"0{mode:02o}"
 
 
 def permissions(view: View, value: int) -> str:

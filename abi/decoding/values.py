@@ -166,7 +166,7 @@ def mode(view: View, value: int) -> str:
 
 def octal(value: int) -> str:
     """As strace prints modes: 000, 001, 0644, 01777."""
-    return (f"0{value:o}" if value else "").zfill(3)
+    return f"0{value:02o}"
 
 
 def identity(view: View, value: int) -> str:

@@ -17,6 +17,21 @@ _LONE = re.compile("[\ud800-\udfff]")
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
+def write_all(fd: int, data: bytes) -> bool:
+    """Whether the kernel took everything.  What it does not take is lost, and said once: the tasks are to go on."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            select.select((), (fd,), ())
+        except OSError as problem:
+            if not isinstance(problem, BrokenPipeError):
+                say(f"the log ends here: {problem.strerror.lower()}")
+            return False
+    return True
+
+
 class Output:
     """Bytes to a path, which is created or emptied at once, or to an open descriptor, which stays open.  ``OSError``.
 
@@ -42,18 +57,10 @@ class Output:
 
     def flush(self) -> None:
         """Everything so far is with the kernel."""
-        view = memoryview(b"".join(self._buffer))
+        data = b"".join(self._buffer)
         self._buffer.clear()
         self._size = 0
-        while view and not self._lost:
-            try:
-                view = view[os.write(self.fd, view) :]
-            except BlockingIOError:
-                select.select((), (self.fd,), ())
-            except OSError as problem:
-                self._lost = True
-                if not isinstance(problem, BrokenPipeError):
-                    say(f"the log ends here: {problem.strerror.lower()}")
+        self._lost = self._lost or not write_all(self.fd, data)
 
     def close(self) -> None:
         """The end of the log; a second time it does nothing."""

@@ -6,14 +6,12 @@ something to say, so most calls are one write into the buffer.
 
 from __future__ import annotations
 
-import os
-import select
 import time
 from collections.abc import Callable, Container
 
 from abi.decoding.values import View
-from abi.messages import say
 from tracer.log.events import Born, Call, Detached, Ended, Executed, Signal, Sink, Stopped
+from tracer.log.output import write_all
 
 COLUMN = 40  # where ``= `` stands (strace -a)
 FINAL = ("exit", "exit_group")  # never return, so their lines are whole at once
@@ -205,16 +203,7 @@ class Text(Sink):
         data = "".join(self._buffer).encode("utf-8", "surrogateescape")
         self._buffer.clear()
         self._size = 0
-        view = memoryview(data)
-        while view and not self._lost:
-            try:
-                view = view[os.write(self.fd, view) :]
-            except BlockingIOError:
-                select.select((), (self.fd,), ())
-            except OSError as problem:
-                self._lost = True
-                if not isinstance(problem, BrokenPipeError):
-                    say(f"the log ends here: {problem.strerror.lower()}")
+        self._lost = self._lost or not write_all(self.fd, data)
 
     def tick(self) -> None:
         if self._line is not None and not self.live:

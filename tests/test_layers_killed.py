@@ -14,6 +14,7 @@ import signal
 import stat
 import subprocess
 import time
+import traceback
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -178,22 +179,35 @@ def seen(guest: LayeredGuest, name: str) -> dict[bytes, Entry]:
     }
 
 
+def dies(step: Callable, guest: LayeredGuest, deadline: Deadline, number: int | None) -> bool:
+    """Whether a process that takes a step is killed at its change `number`; all that it held goes with it."""
+    child = os.fork()
+    if child == 0:
+        status = 2
+        try:
+            deadline.left = number
+            step(guest)
+            status = 0
+        except Killed:
+            status = 1
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, 1), f"the step ends with {status}"
+    return status == 1
+
+
 def state(place: Path, name: str, deadline: Deadline, number: int | None, run: bool = True) -> tuple[dict, bool]:
     """What is there, in layers opened anew, after a step that dies at its change `number`; and whether it died."""
     layers = filled(place)
     lowers = [host_tree(lower) for lower in layers.lowers]
     prepare, step = STEPS[name]
-    died = False
     with LayeredGuest(layers) as guest:
         if prepare is not None:
             prepare(guest)
-        deadline.left = number
-        try:
-            if run:
-                step(guest)
-        except Killed:
-            died = True
-        deadline.left = None
+        died = run and dies(step, guest, deadline, number)
         guest.reopen()
         found = seen(guest, name)
         assert set(os.listdir(layers.work)) <= {"index", ".int80-owners"}
@@ -273,7 +287,10 @@ class Churned(Layers):
         self.close()
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         self._fds = [os.open(path, flags) for path in (*self.lowers, self.upper, self.work)]
-        return LayerFs(self._fds[:1], *self._fds[1:], Journal(os.fsencode(self.journal)))
+        lower, upper, work = self._fds
+        journal = Journal(os.fsencode(self.journal))
+        self._fds.append(journal.fd)
+        return LayerFs([lower], upper, work, journal)
 
     def command(self, int80: list[str], seed: int) -> list[str]:
         options = ["--lower", str(self.lowers[0]), "--upper", str(self.upper)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import weakref
 from collections.abc import Iterable, Sequence
 
 from vfs import kernel
@@ -86,6 +87,7 @@ class LayerView(HostFs):
         self._links: dict[Inode, int] = journal.links if journal is not None else {}
         self._snapshots: dict[int, tuple[Inode, list]] = {}
         self._index = self._open_work()
+        weakref.finalize(self, os.close, self._index.fd)
         self.beside = Beside(work)
         self._indexed = {self._index_key(name) for name in os.listdir(self._index.fd)}
 

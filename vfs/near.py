@@ -34,11 +34,11 @@ class Near:
     """
 
     def __init__(self, root: int) -> None:
+        self._known: dict[tuple[bytes, ...], int] = {}
         self.fd = _inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         if self.fd < 0:
             raise kernel.error(ctypes.get_errno())
         self._root = root
-        self._known: dict[tuple[bytes, ...], int] = {}
         #: What `way` has found: whole paths, so that they need not be taken apart.
         self.ways: dict[tuple[bytes, ...], tuple[int, bytes]] = {}
         self._asked: dict[tuple[bytes, ...], int] = {}
@@ -107,3 +107,9 @@ class Near:
             os.read(self.fd, 1 << 16)  # that the watches are gone
         except BlockingIOError:
             pass
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+        for fd in self._known.values():
+            os.close(fd)

@@ -71,10 +71,12 @@ class Name:
 
     def close(self) -> None:
         for fd in (self.fd, self.place):
-            if fd is not None:
+            if fd is not None and fd >= 0:
                 os.close(fd)
         self.place = None
         self.fd = -1
+
+    __del__ = close
 
 
 class InetName:
@@ -210,3 +212,7 @@ class Names:
             listed = {line.split(b" ", 7)[-1].strip() for line in table}
         self.given = {given: name for given, name in self.given.items() if name.fd >= 0 or given in listed}
         self._sweep_at = 2 * len(self.given) + _ENOUGH
+
+    def __del__(self) -> None:
+        if self._directory is not None:
+            os.close(self._directory)

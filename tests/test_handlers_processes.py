@@ -93,7 +93,7 @@ def test_another_members_group_and_session_are_told(family):
 
 
 @pytest.mark.parametrize("name", ["getpgid", "getsid"])
-@pytest.mark.parametrize("who", [OUTSIDE, 2, -1, 1 << 30])
+@pytest.mark.parametrize("who", [pytest.param(OUTSIDE, id="outside"), 2, -1, 1 << 30])
 def test_who_is_outside_does_not_exist(family, name, who):
     assert family.guest(name, who) == -errno.ESRCH
 

@@ -199,7 +199,8 @@ def parent_of(pid: int) -> int:
 
 @linux.answer(110, "getppid")
 def getppid(call: Call):
-    return Return(call.sandbox.tree.guest(parent_of(call.process.pid)))
+    pid = call.process.pid
+    return Return(call.sandbox.tree.parent(pid, parent_of(pid)))
 
 
 @linux.answer(111, "getpgrp")

@@ -44,6 +44,10 @@ class ProcView:
     def guest(self, number: int) -> int:
         return self._tree.guest(number)
 
+    def parent(self, pid: int, number: int) -> int:
+        """The parent of a process, which the kernel calls `number`."""
+        return self._tree.parent(self._tree.host(pid), number)
+
     def guest_group(self, number: int) -> int:
         return self._tree.guest_group(number)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from collections.abc import Callable
 
 from abi.net.network import Network
 from abi.sandbox import Sandbox
@@ -80,37 +81,117 @@ class Settings:
 
 def run(settings: Settings) -> int:
     """Run the command; its exit status as a shell gives it (128+N after signal N).  `CannotRun`."""
-    from containers.scratch import Scratch
-
-    scratch = Scratch()
+    running = Running(settings)
     try:
-        return _run(settings, scratch)
+        running.prepare()
+        running.launch()
+        return exit_status(running.serve())
     finally:
-        scratch.close()
+        running.close()
+
+
+def exit_status(status: int) -> int:
+    """A wait status as a shell gives it: 128+N after signal N."""
+    return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+class Running:
+    """A sandbox from its settings to its end: `prepare`, `launch`, `serve`, and `close` in any case.
+
+    `loop` (tracer.loop.Loop) is one that serves others too; None for one of its own.
+    """
+
+    def __init__(self, settings: Settings, loop=None) -> None:
+        from containers.scratch import Scratch
+
+        self.settings = settings
+        self.loop = loop
+        self.sandbox: Sandbox | None = None
+        self.supervisor = None  # tracer.supervisor.Supervisor
+        self._scratch = Scratch()
+        self._relay = None
+
+    def prepare(self) -> None:
+        """Make everything ready and find the command, which does not run yet.  `CannotRun`."""
+        from containers import roots
+
+        settings = self.settings
+        os.umask(0)  # the guest's own umask is applied where a file is made
+        tree = ProcessTree()
+        namespace = Namespace(roots.root(settings, self._scratch), settings.read_only)
+        network = Network(settings.net == "host", settings.allowed, settings.published, self._scratch.directory)
+        if settings.policing is not None:
+            network.judge = settings.policing.judge_address
+        sandbox = self.sandbox = Sandbox(namespace, tree, settings.hostname, settings.verbose, network)
+        sandbox.pids_limit = settings.pids_limit
+        relay = self._relay = _relay() if settings.tty else None
+        roots.mount(namespace, settings, self._scratch, _made_up(sandbox, (0, 1, 2) if relay is None else (relay.slave,)))
+        self._context = _context(namespace, settings.workdir, settings.workdir_asked)
+        self._credentials = Credentials(*settings.uid_gid)
+        self._name = _find(sandbox, self._context, settings.argv[0], settings.env)
+
+    def launch(self) -> None:
+        """Start the command as init.  `CannotRun`."""
+        from tracer.launch import Command, LaunchError
+        from tracer.loop import Loop
+        from tracer.terminal import Terminal
+
+        settings, relay = self.settings, self._relay
+        if self.loop is None:
+            self.loop = Loop()
+        supervisor = self.supervisor = _supervisor(self.loop, self.sandbox, settings)
+        self.loop.told = supervisor.told
+        command = Command(self._name, settings.argv, settings.env)
+        if relay is not None:
+            command.tty = relay.slave
+        else:
+            terminal = self.sandbox.terminal = Terminal.of((0, 1, 2))
+            if terminal is not None and terminal.wants_no_asking():
+                command.started = terminal.lend
+        try:
+            supervisor.launch(command, self._context, self._credentials)
+        except LaunchError as problem:
+            raise CannotRun(str(problem)) from None
+        supervisor.relay = relay
+        if relay is not None:
+            relay.start()
+
+    def execute(
+        self, argv: list[bytes], env: dict[bytes, bytes], workdir: bytes, credentials: Credentials,
+        stdio: tuple[int, int, int] | None = None, tty: int | None = None, ended: Callable[[int], None] | None = None,
+    ) -> int:  # fmt: skip
+        """Start another command beside init, in a session of its own; its pid.  `CannotRun`.
+
+        `tty` (a terminal) or `stdio` become its standard streams; `ended(wait status)` is called at its end.
+        """
+        from tracer.launch import Command, LaunchError
+
+        context = _context(self.sandbox.namespace, workdir, True)
+        command = Command(_find(self.sandbox, context, argv[0], env), argv, env)
+        command.stdio, command.tty, command.session = stdio, tty, True
+        try:
+            return self.supervisor.launch(command, context, credentials, ended)
+        except LaunchError as problem:
+            raise CannotRun(str(problem)) from None
+
+    def serve(self) -> int:
+        """Serve the command to its end and everything with it; its wait status."""
+        return self.supervisor.run()
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        settings = self.settings
+        if self.sandbox is not None:
+            if self.sandbox.terminal is not None:
+                self.sandbox.terminal.take_back()
+            if self._relay is not None:
+                self._relay.close(self.loop.signals if self.loop is not None else None)
+            self.sandbox.objects.close()
+        self._scratch.close()
         if settings.trace is not None:
             settings.trace[0].close()
         if settings.policing is not None and settings.policing.reports:
             settings.policing.beyond.report()
-
-
-def _run(settings: Settings, scratch) -> int:
-    from containers import roots
-
-    os.umask(0)  # the guest's own umask is applied where a file is made
-    tree = ProcessTree()
-    namespace = Namespace(roots.root(settings, scratch), settings.read_only)
-    network = Network(settings.net == "host", settings.allowed, settings.published, scratch.directory)
-    if settings.policing is not None:
-        network.judge = settings.policing.judge_address
-    sandbox = Sandbox(namespace, tree, settings.hostname, settings.verbose, network)
-    sandbox.pids_limit = settings.pids_limit
-    relay = _relay() if settings.tty else None
-    roots.mount(namespace, settings, scratch, _made_up(sandbox, (0, 1, 2) if relay is None else (relay.slave,)))
-    context = _context(namespace, settings)
-    credentials = Credentials(*settings.uid_gid)
-    name = _find(sandbox, context, settings)
-    status = _supervise(sandbox, settings, context, credentials, name, relay)
-    return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
 def _relay():
@@ -133,28 +214,27 @@ def _made_up(sandbox: Sandbox, stdio: tuple[int, ...]) -> list[tuple]:
     return [(ProcFs(view), b"/proc"), (SysFs(), b"/sys"), (sandbox.devices, b"/dev")]
 
 
-def _context(namespace: Namespace, settings: Settings) -> FsContext:
+def _context(namespace: Namespace, workdir: bytes, asked: bool) -> FsContext:
     context = namespace.context()
     try:
-        found = namespace.walk(context, namespace.root, settings.workdir)
+        found = namespace.walk(context, namespace.root, workdir)
         if not isinstance(found, Location) or not found.node.is_dir:
             raise NotADirectoryError(errno.ENOTDIR, "not a directory")
     except OSError as problem:
-        if not settings.workdir_asked:
+        if not asked:
             return context
-        name = os.fsdecode(settings.workdir)
+        name = os.fsdecode(workdir)
         raise CannotRun(f"--workdir {name}: {problem.strerror.lower()} in the root") from None
     context.cwd = found
     return context
 
 
-def _find(sandbox: Sandbox, context: FsContext, settings: Settings) -> bytes:
+def _find(sandbox: Sandbox, context: FsContext, command: bytes, env: dict[bytes, bytes]) -> bytes:
     """The guest path of the command, looked up as a shell does; 127 and 126 as shells have them."""
-    command = settings.argv[0]
     if b"/" in command:
         candidates = [command]
     else:
-        path = settings.env.get(b"PATH", DEFAULT_PATH)
+        path = env.get(b"PATH", DEFAULT_PATH)
         candidates = [(directory or b".") + b"/" + command for directory in path.split(b":")]
     denied: OSError | None = None
     for candidate in candidates:
@@ -184,14 +264,13 @@ def _is_there(sandbox: Sandbox, context: FsContext, path: bytes) -> bool:
     return True
 
 
-def _supervise(sandbox: Sandbox, settings: Settings, context, credentials, name: bytes, relay) -> int:
-    """Start init, serve it to its end, and leave nothing behind; init's wait status."""
+def _supervisor(loop, sandbox: Sandbox, settings: Settings):
+    """The supervisor of a sandbox, by what its settings ask for."""
     from abi.dispatch import Plane
     from abi.tables import host, linux
-    from tracer import launch, seccomp
+    from tracer import seccomp
     from tracer.execution import Programs
     from tracer.supervisor import Options, Supervisor
-    from tracer.terminal import Terminal
 
     planes = {number: Plane.STEER for number in (56, 57, 58)} if settings.pids_limit is not None else {}
     if sandbox.network.on_host:  # a guest makes its sockets itself, and their options are the kernel's
@@ -204,31 +283,9 @@ def _supervise(sandbox: Sandbox, settings: Settings, context, credentials, name:
     watch = log.watched() if log is not None else frozenset()
     program = seccomp.build(linux, planes, settings.verbose, watch)
     options = Options(settings.patch, settings.force_segv, settings.verbose)
-    supervisor = Supervisor(sandbox, linux, host, options, Programs(_descriptors()), log)
+    supervisor = Supervisor(loop, sandbox, linux, host, program, options, Programs(_descriptors()), log)
     supervisor.steered = frozenset(number for number, plane in planes.items() if plane is Plane.STEER)
-    terminal = sandbox.terminal = Terminal.of((0, 1, 2)) if relay is None else None
-    tty = relay.slave if relay is not None else None
-
-    def started(init: int) -> None:
-        if terminal is not None and terminal.wants_no_asking():
-            terminal.lend(init)
-
-    try:
-        try:
-            pid, listener = launch.start(program, name, settings.argv, settings.env, supervisor.signals, tty, started)
-        except launch.LaunchError as problem:
-            raise CannotRun(str(problem)) from None
-        supervisor.begin(pid, listener, context, credentials)
-        supervisor.relay = relay
-        if relay is not None:
-            relay.start()
-        return supervisor.run()
-    finally:
-        if terminal is not None:
-            terminal.take_back()
-        if relay is not None:
-            relay.close(supervisor.signals)
-        sandbox.objects.close()
+    return supervisor
 
 
 def _log(sandbox: Sandbox, settings: Settings):

@@ -65,6 +65,7 @@ class ProcessTree:
         self.zombies: set[int] = set()  # processes that ended; some are gone by now
         self.departed: dict[int, int] = {}  # the real uids of processes that ended, where not 0, for who learns of it later
         self.init_pid = 0
+        self.commands: set[int] = set()  # processes that were launched from outside: init, and who was put beside it
 
     def add(self, task: Task) -> None:
         self.tasks[task.tid] = task
@@ -91,6 +92,13 @@ class ProcessTree:
         """The real uid of a task by the kernel's number, or of a process that has ended; None when nobody knows."""
         task = self.tasks.get(number)
         return task.process.credentials.uid if task is not None else self.departed.get(number)
+
+    def parent(self, pid: int, number: int) -> int:
+        """The parent of process `pid`, which the kernel calls `number`, as the guest sees it.
+
+        0 for who was launched from outside; whoever else is outside is an orphan's reaper, which for a guest is init.
+        """
+        return self.guest(number) or (0 if pid in self.commands else 1)
 
     # -- numbers ------------------------------------------------------------------------------
 

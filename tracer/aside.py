@@ -152,7 +152,7 @@ class Asides:
         signal.signal(_WAKE, lambda number, frame: None)
         signal.siginterrupt(_WAKE, True)
 
-    def park(self, task, notification: int, number: int, arguments: tuple[int, ...], work) -> None:
+    def park(self, task, listener, notification: int, number: int, arguments: tuple[int, ...], work) -> None:
         """Begin `work` for the call that `notification` announced."""
         if task.aside is not None:
             task.aside.cancel()
@@ -162,14 +162,14 @@ class Asides:
             _thread.start_new_thread(self._work, (parked, work))
         except RuntimeError:  # no more threads
             self._working.discard(parked)
-            self.supervisor.listener.reply(notification, -_ENOMEM)
+            listener.reply(notification, -_ENOMEM)
             return
         task.aside = parked
         try:
             ptrace.request(ptrace.INTERRUPT, task.tid)
         except ProcessLookupError:
             pass
-        self.supervisor.listener.reply(notification, -_EINTR)
+        listener.reply(notification, -_EINTR)
 
     def _work(self, parked: Parked, work) -> None:
         """On a thread of its own: touches nothing but `parked` and the list, both atomically."""

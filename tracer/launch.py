@@ -1,4 +1,4 @@
-"""Starting init: from a fork of the supervisor to a traced task about to execute its program.
+"""Starting a command: from a fork of the supervisor to a traced task about to execute its program.
 
 The child gives up every privilege, waits to be seized, installs the filter and hands its listener over;
 from then on it makes native calls only, until the execve that everything else begins with.
@@ -13,9 +13,10 @@ import os
 import resource
 import select
 import signal
+from collections.abc import Callable
 
 from tracer import ptrace
-from tracer.notify import Listener, install_filter
+from tracer.notify import install_filter
 from vfs import kernel
 from vfs.kernel import libc
 
@@ -41,31 +42,52 @@ def drop_capabilities() -> None:
     kernel.raw(126, header, (ctypes.c_uint32 * 6)())
 
 
-def start(
-    program: bytes, path: bytes, argv: list[bytes], env: dict[bytes, bytes], signals: int, tty: int | None, started
-):  # fmt: skip
-    """Fork init and bring it to its execve; (pid, listener).
+class Command:
+    """What is to be executed: `path` in the guest, with `argv` and `env`.
+
+    `tty` is a terminal that becomes its standard streams and the one of a session of its own; else `stdio` are descriptors to
+    become those (None: int80's own), and `session` tells whether it gets a session of its own; in int80's session it
+    has its own process group, and `started(pid)` is called once it has.
+    """
+
+    __slots__ = ("argv", "env", "path", "reaps", "session", "started", "stdio", "tty")
+
+    def __init__(self, path: bytes, argv: list[bytes], env: dict[bytes, bytes]) -> None:
+        self.path = path
+        self.argv = argv
+        self.env = env
+        self.tty: int | None = None
+        self.stdio: tuple[int, int, int] | None = None
+        self.session = False
+        self.started: Callable[[int], None] = lambda pid: None
+        self.reaps = True  # whether orphans become its children: it is an init
+
+
+_nofile: tuple[int, int] | None = None  # the limit that int80 came with
+
+
+def start(program: bytes, command: Command, signals: int) -> tuple[int, int]:
+    """Fork and bring the child to its execve; (pid, the listener's descriptor).
 
     `program` is the seccomp program; `signals` a signalfd(2) that reports SIGCHLD: the program may stop even the calls
-    made here.  `tty` is a terminal that becomes init's standard streams and the one of a session of its own; else
-    `started(pid)` is called once init has its process group, in int80's session.
-    The child is seized and runs; its execve will stop it.  LaunchError.
+    made here.  The child is seized and runs; its execve will stop it.  LaunchError.
     """
+    global _nofile
+    _nofile = _nofile or resource.getrlimit(resource.RLIMIT_NOFILE)
     go_read, go_write = os.pipe()
     listener_read, listener_write = os.pipe()
-    nofile = resource.getrlimit(resource.RLIMIT_NOFILE)
     pid = os.fork()
     if pid == 0:
-        _child(go_read, listener_write, program, path, argv, env, tty)
+        _child(go_read, listener_write, program, command)
     os.close(go_read)
     os.close(listener_write)
     # More descriptors for the supervisor than for its guests, which keep the limit they came with.
-    resource.setrlimit(resource.RLIMIT_NOFILE, (nofile[1], nofile[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_nofile[1], _nofile[1]))
     try:
         ptrace.request(ptrace.SEIZE, pid, 0, ptrace.OPTIONS)
-        if tty is None:
+        if command.tty is None and not command.session:
             os.setpgid(pid, pid)
-            started(pid)
+            command.started(pid)
         os.write(go_write, b"1")
         _pass_stops(pid, listener_read, signals)
         reported = os.read(listener_read, 256)
@@ -73,7 +95,7 @@ def start(
             raise LaunchError(reported.decode(errors="replace") or "the child died before it was ready")
         pidfd = kernel.pidfd_open(pid)
         try:
-            listener = Listener(kernel.pidfd_getfd(pidfd, int(reported)))
+            listener = kernel.pidfd_getfd(pidfd, int(reported))
         finally:
             os.close(pidfd)
         os.write(go_write, b"2")
@@ -124,22 +146,25 @@ def _pass_stops(pid: int, until: int, signals: int) -> None:
         os.kill(os.getpid(), number)
 
 
-def _child(
-    go: int, report: int, program: bytes, path: bytes, argv: list[bytes], env: dict[bytes, bytes], tty: int | None
-) -> None:
+def _child(go: int, report: int, program: bytes, command: Command) -> None:
     """The child's side; never returns."""
     step = "setting up the child"
     try:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # until the seizure's EXITKILL takes over
-        if tty is None:
-            os.setpgid(0, 0)
-        else:
+        if command.tty is not None:
             step = "giving the terminal to the child"
             os.setsid()
-            fcntl.ioctl(tty, _TIOCSCTTY, 0)
+            fcntl.ioctl(command.tty, _TIOCSCTTY, 0)
             for fd in (0, 1, 2):
-                os.dup2(tty, fd)
+                os.dup2(command.tty, fd)
             step = "setting up the child"
+        elif command.session:
+            os.setsid()
+        else:
+            os.setpgid(0, 0)
+        if command.stdio is not None:
+            for fd, given in enumerate(command.stdio):
+                os.dup2(given, fd)
         # Python ignores SIGPIPE and SIGXFSZ; what its caller had ignored stays so, as nohup(1) wants it.
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             if number in (signal.SIGPIPE, signal.SIGXFSZ) or signal.getsignal(number) is not signal.SIG_IGN:
@@ -148,10 +173,11 @@ def _child(
         if os.read(go, 1) != b"1":
             os._exit(125)
         kernel.raw(436, 3, ctypes.c_uint(0xFFFFFFFF), _CLOSE_RANGE_CLOEXEC)
+        resource.setrlimit(resource.RLIMIT_NOFILE, _nofile)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would land in a host directory
         step = "PR_SET_NO_NEW_PRIVS"
         kernel.raw(157, _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, command.reaps, 0, 0, 0)
         step = "giving up capabilities"
         drop_capabilities()
         libc.prctl(_PR_SET_PDEATHSIG, 0)
@@ -161,9 +187,9 @@ def _child(
         os.write(report, b"%d" % listener)
         if os.read(go, 1) == b"2":
             try:
-                os.execve(path, argv, env)
+                os.execve(command.path, command.argv, command.env)
             except OSError as problem:
-                os.write(2, b"int80: %s: cannot be run: %s\n" % (path, problem.strerror.lower().encode()))
+                os.write(2, b"int80: %s: cannot be run: %s\n" % (command.path, problem.strerror.lower().encode()))
                 os._exit(126)
     except OSError as problem:
         try:

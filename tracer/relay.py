@@ -179,8 +179,8 @@ class Relay:
         os.dup2(null, self.master, False)
         os.close(null)
 
-    def close(self, signals: int) -> None:
-        """After the last guest: let the output out, unless one of `signals` (a signalfd) puts an end to it."""
+    def close(self, signals: int | None) -> None:
+        """After the last guest, if there was one: let the output out, unless one of `signals` (a signalfd) puts an end to it."""
         os.close(self.slave)
         if self._started:
             os.write(self._wake, b"1")

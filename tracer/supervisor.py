@@ -1,18 +1,17 @@
-"""The supervisor: one loop that answers notifications, handles ptrace stops, and ends with init.
+"""The supervisor of one sandbox: it answers notifications, handles ptrace stops, and ends with init.
 
-Everything happens on one thread, so no state needs a lock; work that may block is done aside
-(`tracer.aside`) and comes back through the loop.  poll(2), not epoll, because only it passes on the
-kernel's hint to wake the supervisor on the caller's own processor (SYNC_WAKE_UP).
+`tracer.loop` tells it when there is something to do.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import select
 import signal
+from collections.abc import Callable
+from functools import partial
 
 from abi.dispatch import (
     Again,
@@ -31,9 +30,10 @@ from abi.errors import Kind, SysError
 from abi.messages import say
 from abi.signals import siginfo
 from procs.tree import Process, Task
-from tracer import gate, ptrace
+from tracer import gate, launch, ptrace
 from tracer.execution import Image, Programs
 from tracer.files import GuestFiles
+from tracer.loop import Loop, kill
 from tracer.memory import GuestMemory
 from tracer.notify import Listener
 from tracer.ptrace import ARGUMENTS, EFLAGS, ORIG_RAX, RAX, RDI, RDX, RIP, RSI, RSP, U64
@@ -43,10 +43,6 @@ from vfs import kernel
 from vfs.namespace import OpenFile
 
 _STOP_SIGNALS = frozenset((signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
-_FORWARDED = frozenset(
-    (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM,
-     signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH)
-)  # fmt: skip
 _SYSCALL_STOP = signal.SIGTRAP | 0x80
 _KCMP_FS = 3
 _CARRY = 1
@@ -118,108 +114,146 @@ class Options:
 
 
 class Supervisor:
-    """Runs one sandbox from its first execve to the end of its last task."""
+    """Runs one sandbox from its first execve to the end of its last task; `program` is its seccomp program.
 
-    def __init__(self, sandbox, linux, host, options: Options, programs: Programs, log=None) -> None:
+    Further commands may be launched beside init while it runs.
+    """
+
+    def __init__(self, loop: Loop, sandbox, linux, host, program: bytes, options: Options, programs: Programs, log=None) -> None:
+        self.loop = loop
         self.sandbox = sandbox
         self.tree = sandbox.tree
         self.linux = linux
         self.host = host
+        self.program = program
         self.options = options
         self.programs = programs
-        self._launched = False  # whether init has left int80's own program behind
         self.steered = frozenset()  # numbers that this sandbox moved to the steer plane
         self.log = log  # tracer.log.sandbox.SandboxLog or None
         self.status: int | None = None  # wait status of init
-        self.listener: Listener | None = None
         self.relay = None  # tracer.relay.Relay of a sandbox with a terminal of its own
+        self.over: Callable[[], None] = lambda: None  # called when the last task has ended
+        self._launching: set[int] = set()  # tasks that have not left int80's own program behind
+        self._listeners: list[Listener] = []
+        self._commands: dict[int, Callable[[int], None]] = {}  # who was launched beside init, and who waits for its status
+        self._frozen = False
+        self._held: list[tuple[TracedTask, int]] = []  # stops to be handled when it thaws
         self._stands = False  # whether init is stopped
         self._stops = False  # whether int80 was told to stop, and waits for init to
-        self._strangers: dict[int, int] = {}  # stopped tasks nobody has announced yet
-        self._stillborn: set[int] = set()  # dead tasks nobody has announced yet
         self._early: set[int] = set()  # tasks adopted before they were announced
         self._reported: set[int] = set()  # numbers of unsupported calls already spoken of
-        self.signals = _signalfd({signal.SIGCHLD} | _FORWARDED)
         self._reserve: list[int] = []
         self._keep_reserve()
         self._asides = None
-        self._poll = select.poll()
-        self._watched: dict[int, object] = {}  # descriptors of others, and what is to be called when one is readable
         for near in sandbox.namespace.near():  # the first to be polled, so that no call is answered by what has changed
-            self._watched[near.fd] = near.changed
-            self._poll.register(near.fd, select.POLLIN)
-        self._poll.register(self.signals, select.POLLIN)
-        self._served: dict[int, object] = {}  # descriptors that somebody else answers
+            loop.watch(near.fd, lambda events, near=near: near.changed())
+        loop.watch_signals()
+        loop.supervisors.append(self)
         sandbox.network.serve = self._serve
 
-    # -- the loop -----------------------------------------------------------------------------
+    # -- launching ----------------------------------------------------------------------------
 
-    def begin(self, pid: int, listener: Listener, process_context, credentials) -> None:
-        """Take over init as `tracer.launch.start` left it."""
-        process = TracedProcess(pid, self.linux, process_context, credentials)
+    def launch(self, command: launch.Command, context, credentials, ended: Callable[[int], None] | None = None) -> int:
+        """Fork a process and have it execute `command`; its pid.  The first is init.
+
+        `context` (vfs.namespace.FsContext) and `credentials` are what it starts with; `ended(wait status)` is called at the
+        end of one beside init.  `launch.LaunchError`.
+        """
+        command.reaps = not self.tree.init_pid
+        pid, fd = launch.start(self.program, command, self.loop.signals)
+        process = TracedProcess(pid, self.linux, context, credentials)
         process.image = Image()
         task = TracedTask(pid, process)
         task.started = True
-        self.tree.init_pid = pid
+        self._launching.add(pid)
+        if command.reaps:
+            self.tree.init_pid = pid
+        elif ended is not None:
+            self._commands[pid] = ended
+        self.tree.commands.add(pid)
         self.tree.add(task)
         if self.log is not None:
             self.log.born(task, None, "command")
-        self.listener = listener
-        self._poll.register(listener.fd, select.POLLIN)
+        listener = Listener(fd)
+        self._listeners.append(listener)
+        self._watch(listener)
+        self.loop.reap()  # what stopped meanwhile was heard of, and not looked after
+        return pid
+
+    def _watch(self, listener: Listener) -> None:
+        self.loop.watch(listener.fd, partial(self._notified, listener))
+
+    def _notified(self, listener: Listener, events: int) -> None:
+        if events & select.POLLIN:
+            self._answer(listener)
+        else:  # POLLHUP: no task is left under the filter
+            self.loop.unwatch(listener.fd)
+            self._listeners.remove(listener)
+            os.close(listener.fd)
 
     def run(self) -> int:
         """Serve until init ends and everything with it; init's wait status."""
-        listener, signals, poll = self.listener.fd, self.signals, self._poll.poll
-        answer, watched = self._answer, self._watched
         if self.log is not None:
-            poll = self.log.waiting(poll)
-        while self.tree.tasks:
-            for fd, events in poll(self._asides.patience() if self._asides is not None else None):
-                if fd == listener:
-                    if events & select.POLLIN:
-                        answer()
-                    else:  # POLLHUP: no task is left under the filter
-                        self._poll.unregister(listener)
-                elif fd == signals:
-                    self._take_signals()
-                elif fd in watched:
-                    watched[fd]()
-                elif fd in self._served:
-                    if not self._served[fd]():
-                        self._poll.unregister(fd)
-                        os.close(fd)
-                        del self._served[fd]
-                else:
-                    self._asides.finish()
-            if self.status is not None:
-                self._end_all()
-        if self._asides is not None:
-            self._asides.close()
+            self.loop.wait = self.log.waiting(self.loop.wait)
+        self.loop.run(self.tree.tasks)
         return self.status if self.status is not None else signal.SIGKILL
+
+    def is_over(self) -> None:
+        """The last task has ended."""
+        for listener in self._listeners:
+            self.loop.unwatch(listener.fd)
+            os.close(listener.fd)
+        self._listeners.clear()
+        if self._asides is not None:
+            self.loop.patient.remove(self._asides.patience)
+            self.loop.unwatch(self._asides.ready)
+            self._asides.close()
+            self._asides = None
+        self.over()
 
     def _serve(self, fd: int, answer) -> None:
         """Have `answer()` called whenever `fd` (owned) can be read, until it gives False."""
-        self._served[fd] = answer
-        self._poll.register(fd, select.POLLIN)
 
-    def _take_signals(self) -> None:
-        while True:
-            try:
-                data = os.read(self.signals, 128 * 16)
-            except BlockingIOError:
-                break
-            for position in range(0, len(data), 128):
-                number = int.from_bytes(data[position : position + 4], "little")
-                if number != signal.SIGCHLD:
-                    self._told(number, int.from_bytes(data[position + 8 : position + 12], "little", signed=True))
-            if len(data) < 128 * 16:
-                break
-        while (event := ptrace.wait_any()) is not None:
-            self._event(*event)
-        if self._strangers:
-            self._adopt_strangers()
+        def call(events: int) -> None:
+            if not answer():
+                self.loop.unwatch(fd)
+                os.close(fd)
 
-    def _told(self, number: int, code: int) -> None:
+        self.loop.watch(fd, call)
+
+    # -- all at once --------------------------------------------------------------------------
+
+    def freeze(self) -> None:
+        """Stop every task, without its noticing, until `thaw`; only SIGKILL reaches one meanwhile."""
+        if self._frozen:
+            return
+        self._frozen = True
+        for listener in self._listeners:
+            self.loop.unwatch(listener.fd)  # whoever makes a call that is answered waits
+        for tid in self.tree.tasks:
+            with contextlib.suppress(ProcessLookupError):
+                ptrace.request(ptrace.INTERRUPT, tid)
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        if not self._frozen:
+            return
+        self._frozen = False
+        for listener in self._listeners:
+            self._watch(listener)
+        held, self._held = self._held, []
+        for task, status in held:
+            if self.tree.tasks.get(task.tid) is task:
+                self.event(task, status)
+
+    def end_all(self) -> None:
+        """init is gone: so is everything else."""
+        for pid in list(self.tree.processes):
+            kill(pid)
+
+    # -- signals of int80's own ---------------------------------------------------------------
+
+    def told(self, number: int, code: int) -> None:
         """A signal sent to int80 is meant for what it runs: to init's group if the terminal sent it to int80's.  signalfd(2)."""
         init, terminal = self.tree.init_pid, self.sandbox.terminal
         try:
@@ -247,24 +281,10 @@ class Supervisor:
         except ProcessLookupError:
             pass
 
-    def _end_all(self) -> None:
-        """init is gone: so is everything else."""
-        for pid in list(self.tree.processes):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        for tid in self._strangers:
-            try:
-                os.kill(tid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-
     # -- answering ----------------------------------------------------------------------------
 
-    def _answer(self) -> None:
+    def _answer(self, listener: Listener) -> None:
         """Take one notification, run its handler, reply."""
-        listener = self.listener
         notice = listener.receive()
         if notice is None:
             return
@@ -289,7 +309,7 @@ class Supervisor:
             result = dispatch(entry, Call(sandbox, task, number, arguments, task.memory, task.files))
         kind = type(result)
         if kind is Later:
-            self._asides_of().park(task, notification, number, arguments, result.work)
+            self._asides_of().park(task, listener, notification, number, arguments, result.work)
             return
         if kind is InstallFile:
             if result.claims and task.trap is None:
@@ -319,24 +339,19 @@ class Supervisor:
             from tracer.aside import Asides
 
             self._asides = Asides(self)
-            self._poll.register(self._asides.ready, select.POLLIN)
+            self.loop.watch(self._asides.ready, lambda events: self._asides.finish())
+            self.loop.patient.append(self._asides.patience)
         return self._asides
 
     # -- stops --------------------------------------------------------------------------------
 
-    def _event(self, tid: int, status: int) -> None:
+    def event(self, task: TracedTask, status: int) -> None:
         """Handle one wait status; a task killed under our hands raises ESRCH, which means nothing more."""
-        task = self.tree.tasks.get(tid)
         if not os.WIFSTOPPED(status):
-            self._strangers.pop(tid, None)
-            if task is not None:
-                self._ended(task, status)
-            else:
-                self._stillborn.add(tid)
+            self._ended(task, status)
             return
-        if task is None:
-            self._stillborn.discard(tid)
-            self._strangers[tid] = status
+        if self._frozen:
+            self._held.append((task, status))
             return
         try:
             self._stopped(task, status >> 8 & 0xFF, status >> 16)
@@ -376,7 +391,7 @@ class Supervisor:
     def _keep_reserve(self) -> None:
         try:
             while len(self._reserve) < _RESERVE:
-                self._reserve.append(os.dup(self.signals))
+                self._reserve.append(os.dup(self.loop.signals))
         except OSError:
             pass  # the next call that wants them is given what there is
 
@@ -387,13 +402,20 @@ class Supervisor:
         self.tree.remove(task.tid)
         if task.tid in self._early:  # its announcement may still come, and must not bring it back
             self._early.discard(task.tid)
-            self._stillborn.add(task.tid)
+            self.loop.stillborn.add(task.tid)
         if self.sandbox.pids_limit is not None and task.tid == task.process.pid:
             self.tree.zombies.add(task.tid)
         if task.aside is not None:
             task.aside.cancel()
         if task.tid == self.tree.init_pid:
             self.status = status
+            self.loop.ending.append(self)
+        elif task.tid in self.tree.commands:
+            self.tree.commands.discard(task.tid)
+            self._launching.discard(task.tid)
+            told = self._commands.pop(task.tid, None)
+            if told is not None:
+                told(status)
 
     def _stopped(self, task: TracedTask, number: int, event: int) -> None:
         if number == _SYSCALL_STOP:
@@ -577,11 +599,11 @@ class Supervisor:
             self._claim(task, registers)
             return
         number = registers[ORIG_RAX]
-        if not self._launched:
+        if self._launching and task.tid in self._launching:
             if number != _EXECVE:  # of `tracer.launch`, and the kernel's whatever the table says
                 self.resume(task)
                 return
-            self._launched = True
+            self._launching.discard(task.tid)
         arguments = tuple(registers[index] for index in ARGUMENTS)
         self.sandbox.caller = task
         process = task.process
@@ -831,16 +853,16 @@ class Supervisor:
     def _forked(self, parent: TracedTask, tid: int, maybe_thread: bool) -> None:
         """The kernel made task `tid` for `parent`, which stands at the event."""
         self.tree.forking.discard(parent.tid)
-        if tid in self._stillborn:  # killed before it was announced
-            self._stillborn.discard(tid)
+        if tid in self.loop.stillborn:  # killed before it was announced
+            self.loop.stillborn.discard(tid)
             return
         if tid in self.tree.tasks:
             self._early.discard(tid)  # adopted before its parent's event came
             return
         self._adopt(parent, tid, maybe_thread)
-        status = self._strangers.pop(tid, None)
+        status = self.loop.stranger(tid)
         if status is not None:
-            self._event(tid, status)
+            self.event(self.tree.tasks[tid], status)
 
     def _adopt(self, parent: TracedTask, tid: int, maybe_thread: bool) -> None:
         """Enter a new task into the tree, as a thread of its parent's process or a process of its own."""
@@ -865,23 +887,18 @@ class Supervisor:
         if self.log is not None:
             self.log.born(task, parent, "fork" if process is not parent.process else "thread")
 
-    def _adopt_strangers(self) -> None:
-        """Tasks stopped at birth whose parent's event has not come, or never will: it may have been killed.
+    def adopt_stranger(self, tid: int, status: int) -> bool:
+        """Whether a task stopped at birth, whose parent's event has not come and maybe never will, is of this sandbox.
 
-        Their parent is read from /proc; once adopted, a late event finds them known.
+        Its parent is read from /proc.
         """
-        for tid in list(self._strangers):
-            parent = self._spare(self._parent_of_stranger, tid)
-            status = self._strangers.pop(tid)
-            if parent is None:
-                try:
-                    os.kill(tid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-                continue
-            self._adopt(parent, tid, True)
-            self._early.add(tid)
-            self._event(tid, status)
+        parent = self._spare(self._parent_of_stranger, tid)
+        if parent is None:
+            return False
+        self._adopt(parent, tid, True)
+        self._early.add(tid)
+        self.event(self.tree.tasks[tid], status)
+        return True
 
     def _parent_of_stranger(self, tid: int) -> TracedTask | None:
         try:
@@ -893,7 +910,7 @@ class Supervisor:
             process = self.tree.processes.get(int(lines[key]))
             if process is not None and process.tasks and int(lines[key]) != tid:
                 return next(iter(process.tasks.values()))
-        return self.tree.tasks.get(self.tree.init_pid)
+        return self.tree.tasks.get(self.tree.init_pid) if len(self.loop.supervisors) == 1 else None
 
     # -- the host ABI -------------------------------------------------------------------------
 
@@ -1023,13 +1040,6 @@ def _alive(tid: int) -> bool:
         return False
     except OSError:
         return True  # out of descriptors: nobody can tell
-
-
-def _signalfd(numbers: set[int]) -> int:
-    """Block `numbers` and give a descriptor that reports them; signalfd(2)."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, numbers | {signal.SIGTTOU})
-    mask = ctypes.c_uint64(sum(1 << number - 1 for number in numbers))
-    return kernel.raw(289, -1, ctypes.byref(mask), 8, os.O_CLOEXEC | os.O_NONBLOCK)
 
 
 _ENOSYS = 38

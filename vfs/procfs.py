@@ -61,7 +61,7 @@ def _stat(task: _Task) -> bytes:
     state, parent, group, session, terminal, foreground = fields[:6]
     terminal = view.terminal(int(terminal))
     numbers = (
-        view.guest(int(parent)), view.guest_group(int(group)), view.guest_session(int(session)), terminal,
+        view.parent(task.pid, int(parent)), view.guest_group(int(group)), view.guest_session(int(session)), terminal,
         view.guest_group(int(foreground)) if terminal else -1,
     )  # fmt: skip
     state = b"R" if task.calls else _STATES.get(state, state)
@@ -84,7 +84,7 @@ def _status(task: _Task) -> bytes:
         if key in told:
             line = key + b":\t" + told[key]
         elif key == b"PPid":
-            line = b"PPid:\t%d" % view.guest(int(line.split()[1]))
+            line = b"PPid:\t%d" % view.parent(task.pid, int(line.split()[1]))
         elif key in (b"NSpgid", b"NSsid"):
             translate = view.guest_group if key == b"NSpgid" else view.guest_session
             line = key + b":\t%d" % translate(int(line.split()[1]))

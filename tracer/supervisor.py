@@ -181,15 +181,13 @@ class Supervisor:
         return pid
 
     def _watch(self, listener: Listener) -> None:
-        self.loop.watch(listener.fd, partial(self._notified, listener))
+        self.loop.watch(listener.fd, partial(self._answer, listener))
 
-    def _notified(self, listener: Listener, events: int) -> None:
-        if events & select.POLLIN:
-            self._answer(listener)
-        else:  # POLLHUP: no task is left under the filter
-            self.loop.unwatch(listener.fd)
-            self._listeners.remove(listener)
-            os.close(listener.fd)
+    def _forget(self, listener: Listener) -> None:
+        """No task is left under its filter."""
+        self.loop.unwatch(listener.fd)
+        self._listeners.remove(listener)
+        os.close(listener.fd)
 
     def run(self) -> int:
         """Serve until init ends and everything with it; init's wait status."""
@@ -200,10 +198,8 @@ class Supervisor:
 
     def is_over(self) -> None:
         """The last task has ended."""
-        for listener in self._listeners:
-            self.loop.unwatch(listener.fd)
-            os.close(listener.fd)
-        self._listeners.clear()
+        for listener in list(self._listeners):
+            self._forget(listener)
         if self._asides is not None:
             self.loop.patient.remove(self._asides.patience)
             self.loop.unwatch(self._asides.ready)
@@ -283,8 +279,11 @@ class Supervisor:
 
     # -- answering ----------------------------------------------------------------------------
 
-    def _answer(self, listener: Listener) -> None:
+    def _answer(self, listener: Listener, events: int) -> None:
         """Take one notification, run its handler, reply."""
+        if not events & select.POLLIN:  # POLLHUP
+            self._forget(listener)
+            return
         notice = listener.receive()
         if notice is None:
             return

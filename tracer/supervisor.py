@@ -145,7 +145,8 @@ class Supervisor:
         self._reserve: list[int] = []
         self._keep_reserve()
         self._asides = None
-        for near in sandbox.namespace.near():  # the first to be polled, so that no call is answered by what has changed
+        self._nears = sandbox.namespace.near()
+        for near in self._nears:  # the first to be polled, so that no call is answered by what has changed
             loop.watch(near.fd, lambda events, near=near: near.changed())
         loop.watch_signals()
         loop.supervisors.append(self)
@@ -200,6 +201,8 @@ class Supervisor:
         """The last task has ended."""
         for listener in list(self._listeners):
             self._forget(listener)
+        for near in self._nears:
+            self.loop.unwatch(near.fd)
         if self._asides is not None:
             self.loop.patient.remove(self._asides.patience)
             self.loop.unwatch(self._asides.ready)

@@ -65,7 +65,7 @@ class ProcessTree:
         self.zombies: set[int] = set()  # processes that ended; some are gone by now
         self.departed: dict[int, int] = {}  # the real uids of processes that ended, where not 0, for who learns of it later
         self.init_pid = 0
-        self.commands: set[int] = set()  # processes that were launched from outside: init, and who was put beside it
+        self.commands: set[int] = set()  # processes launched from outside beside init
 
     def add(self, task: Task) -> None:
         self.tasks[task.tid] = task
@@ -98,7 +98,7 @@ class ProcessTree:
 
         0 for who was launched from outside; whoever else is outside is an orphan's reaper, which for a guest is init.
         """
-        return self.guest(number) or (0 if pid in self.commands else 1)
+        return self.guest(number) or (0 if pid == self.init_pid or pid in self.commands else 1)
 
     # -- numbers ------------------------------------------------------------------------------
 

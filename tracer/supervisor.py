@@ -169,9 +169,10 @@ class Supervisor:
         self._launching.add(pid)
         if command.reaps:
             self.tree.init_pid = pid
-        elif ended is not None:
-            self._commands[pid] = ended
-        self.tree.commands.add(pid)
+        else:
+            self.tree.commands.add(pid)
+            if ended is not None:
+                self._commands[pid] = ended
         self.tree.add(task)
         if self.log is not None:
             self.log.born(task, None, "command")

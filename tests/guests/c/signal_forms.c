@@ -395,6 +395,7 @@ static void interruptions(void)
     end(child);
     /* with a restart something must end the call: a writer comes later */
     pthread_t writer;
+    got = 0; /* else the writer could take the signal before for its own */
     pthread_create(&writer, NULL, late_writer, "fifo");
     INTERRUPTED("open of a fifo", SA_RESTART, open("fifo", O_RDONLY));
     pthread_join(writer, NULL);

@@ -189,7 +189,7 @@ def _settings(parser: _Parser, options: argparse.Namespace, on_host: bool):
     settings.patch = not options.no_patch
     settings.force_segv = options.no_ia32
     settings.verbose = options.verbose
-    settings.pids_limit = options.pids_limit
+    settings.limits.pids = options.pids_limit
     settings.volumes = [_volume(parser, text) for text in options.volume]
     settings.tmpfs = [_tmpfs(parser, text) for text in options.tmpfs]
     if options.pids_limit is not None and options.pids_limit < 1:

@@ -28,7 +28,7 @@ AT_EMPTY_PATH = 0x1000
 _AT_STATX_SYNC = 0x6000
 _O_TMPFILE = 0o20000000
 _WRITES = os.O_WRONLY | os.O_RDWR
-_S_IFMT, _S_IFREG, _S_IFIFO, _S_IFCHR = 0o170000, 0o100000, 0o010000, 0o020000
+_S_IFMT, _S_IFREG, _S_IFIFO, _S_IFCHR, _S_IFBLK = 0o170000, 0o100000, 0o010000, 0o020000, 0o060000
 _PTMX = os.makedev(5, 2)
 _EPERM_FIFO = "a named pipe that waits for its other end can be interrupted, as natively"
 
@@ -86,6 +86,8 @@ def open_found(call: Call, found: Location | OpenFile, flags: int, cloexec: bool
         return InstallFile(_reopen(found, flags), cloexec, path)
     mode = found.node.mode & _S_IFMT
     rights = call.rights
+    if mode in (_S_IFCHR, _S_IFBLK) and not path and found.mount.flags.nodev:
+        raise SysError(Kind.EACCES)
     if flags & os.O_DIRECTORY and mode != 0o040000:
         raise SysError(Kind.ENOTDIR)
     writes = flags & (_WRITES | os.O_TRUNC)
@@ -435,6 +437,8 @@ def _access(call: Call, dirfd: int, path: bytes, mode: int, flags: int):
     else:
         if mode & os.W_OK and found.node.mode & _S_IFMT in (_S_IFREG, 0o040000):
             check_writable(found)
+        if mode & os.X_OK and found.node.is_file and found.mount.flags.noexec:
+            raise SysError(Kind.EACCES)
         rights = call.rights
         if rights is not None and mode:
             rights.check(found, mode)

@@ -126,7 +126,8 @@ _EXEC = "a program that names a loader the host has not runs from a copy, so wri
 def _execute(call: Call, found, name: bytes, **how):
     """Set-id bits and file capabilities change what the guest believes; to the host they say nothing."""
     plan = execution.plan(call.sandbox.namespace, call.fs, found, name, **how)
-    if not call.process.no_new_privs:
+    where = plan.location
+    if not call.process.no_new_privs and not (where is not None and where.mount.flags.nosuid):
         plan.take_rights(call.credentials, lambda status: owner(call.sandbox, status))
     return Execute(plan)
 
@@ -452,7 +453,7 @@ def prctl(call: Call):
                 raise SysError(Kind.EINVAL)
             credentials.bounding &= ~(1 << value)
         case c if c == _PR_GET_SECCOMP:
-            return OK
+            return Return(2 if call.sandbox.filtered else 0)
         case c if c == _PR_GET_SECUREBITS:
             return Return(credentials.securebits)
         case c if c == _PR_SET_SECUREBITS:

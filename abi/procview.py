@@ -9,6 +9,7 @@ from abi.ipc import rows
 from abi.net.addresses import UNNAMED
 from abi.processes import comm
 from procs.execution import changed_vector
+from procs.limits import resident
 from procs.tree import controlling_terminal
 from vfs.hostfs import HostFs
 from vfs.namespace import FsContext, OpenFile
@@ -70,6 +71,14 @@ class ProcView:
     def population(self) -> int:
         """How many tasks there are."""
         return len(self._tree.tasks)
+
+    def limit(self, name: str) -> bytes:
+        """What the sandbox is held to, as the file of that name of a control group says it."""
+        return self._sandbox.limits.told(name)
+
+    def resident(self) -> int:
+        """How many bytes of memory the processes hold, what they share counted for each."""
+        return sum(resident(pid) for pid in self._tree.processes)
 
     def last(self) -> int:
         """The highest number of a task."""
@@ -139,8 +148,8 @@ class ProcView:
             b"CapBnd": b"%016x" % ids.bounding,
             b"CapAmb": b"%016x" % ids.ambient,
             b"NoNewPrivs": b"%d" % process.no_new_privs,
-            b"Seccomp": b"0",
-            b"Seccomp_filters": b"0",
+            b"Seccomp": b"2" if self._sandbox.filtered else b"0",
+            b"Seccomp_filters": b"1" if self._sandbox.filtered else b"0",
         }
 
     # -- descriptors and links ----------------------------------------------------------------
@@ -278,6 +287,11 @@ class ProcView:
     def _mounts(self):
         """(mount, its path as getmntent(3) reads it, its options) of each."""
         for mount in self._sandbox.namespace.mounts.values():
+            if not mount.flags.listed:
+                continue
+            if mount.flags.shown is not None:
+                yield mount, _escape(b"/" + b"/".join(mount.path)), mount.flags.shown
+                continue
             options = b"ro" if mount.read_only else b"rw"
             nodev = b"" if mount.path == (b"dev",) else b",nodev"
             nosuid = b"" if isinstance(mount.fs, HostFs) else b",nosuid"
@@ -286,7 +300,7 @@ class ProcView:
     def mounts(self) -> bytes:
         """proc_pid_mounts(5)."""
         return b"".join(
-            b"%s %s %s %s 0 0\n" % (_escape(mount.fs.source), where, mount.fs.type, options)
+            b"%s %s %s %s 0 0\n" % (_escape(mount.fs.source), where, mount.fs.type, options + _beyond(mount))
             for mount, where, options in self._mounts()
         )
 
@@ -298,7 +312,7 @@ class ProcView:
             lines.append(
                 b"%d %d %d:%d / %s %s - %s %s %s\n"
                 % (mount.id, mount.parent_id, os.major(dev), os.minor(dev), where, options, mount.fs.type,
-                   _escape(mount.fs.source), options[:2])
+                   _escape(mount.fs.source), mount.flags.super_shown or options[:2])
             )  # fmt: skip
         return b"".join(lines)
 
@@ -315,6 +329,11 @@ class ProcView:
 
     def system_name(self, name: bytes) -> bytes:
         return self._sandbox.hostname if name == b"hostname" else self._sandbox.domainname
+
+
+def _beyond(mount) -> bytes:
+    """The options of a mount's file system that come behind its own: all but ro and rw."""
+    return (mount.flags.super_shown or b"")[2:]
 
 
 def _escape(path: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from abi.net.network import Network
+from procs.limits import Limits
 from procs.sysv import Objects
 
 
@@ -26,7 +27,8 @@ class Sandbox:
         self.domainname = b"(none)"
         self.verbose = verbose
         self.network = network if network is not None else Network()
-        self.pids_limit: int | None = None
+        self.limits = Limits()
+        self.filtered = False  # whether the guests were given a seccomp filter of their own to start with
         self.caller = None
         self.terminal = None
         self.devices = None
@@ -34,6 +36,15 @@ class Sandbox:
         self.queues: dict[bytes, object] = {}  # POSIX message queues by name
         self.host_uid = os.geteuid()
         self.host_gid = os.getegid()
+
+    @property
+    def pids_limit(self) -> int | None:
+        """How many tasks there may be at once."""
+        return self.limits.pids
+
+    @pids_limit.setter
+    def pids_limit(self, number: int | None) -> None:
+        self.limits.pids = number
 
     # To the guest, the user who runs the sandbox is root: what is theirs is root's.
 

@@ -12,6 +12,7 @@ linux.native(99, "sysinfo", "the host's figures")
 linux.native(318, "getrandom")
 _CAP_SYS_ADMIN = 21
 _NAME_MAX = 64
+_PER_LINUX32 = 8
 _ADMIN = "as without the capability: the host is not the guest's to administer"
 
 
@@ -19,11 +20,20 @@ _ADMIN = "as without the capability: the host is not the guest's to administer"
 def uname(call: Call):
     host = os.uname()
     fields = (
-        b"Linux", call.sandbox.hostname, host.release.encode(), host.version.encode(), b"x86_64",
+        b"Linux", call.sandbox.hostname, host.release.encode(), host.version.encode(), _machine(call.process.pid),
         call.sandbox.domainname,
     )  # fmt: skip
     call.memory.write(call.args[0], b"".join(field[:_NAME_MAX].ljust(65, b"\0") for field in fields))
     return OK
+
+
+def _machine(pid: int) -> bytes:
+    """What the kernel calls its machine to a process of one or the other personality(2)."""
+    try:
+        with open(f"/proc/{pid}/personality", "rb") as file:
+            return b"i686" if int(file.read(), 16) & 0xFF == _PER_LINUX32 else b"x86_64"
+    except OSError:
+        return b"x86_64"
 
 
 def _new_name(call: Call) -> bytes:

@@ -92,7 +92,10 @@ def _open(path: str, option: str, advice: str) -> int:
 
 
 def mount(namespace: Namespace, settings: Settings, scratch: Scratch, made_up: Sequence[tuple[FileSystem, bytes]]) -> None:
-    """Mount the made-up trees, memory for shared memory and, in a read-only root, for /tmp, and what a person asked for."""
+    """Mount the made-up trees, memory for shared memory and, in a read-only root, for /tmp, and what a person asked for.
+
+    `CannotRun`.
+    """
     for fs, path in made_up:
         _mount(namespace, fs, path, settings.read_only)
     _mount(namespace, TmpFs(scratch.directory), b"/dev/shm", False)
@@ -116,11 +119,11 @@ def _mount(namespace: Namespace, fs: FileSystem, path: bytes, root_read_only: bo
     names = tuple(name for name in path.split(b"/") if name and name != b".")
     if not names or b".." in names:
         raise CannotRun(f"{os.fsdecode(path)}: not a place to mount at; give an absolute path below /")
-    place = _mount_point(namespace, names, fs.is_directory(), root_read_only)
+    place = mount_point(namespace, names, fs.is_directory(), root_read_only)
     namespace.mount(fs, place, read_only)
 
 
-def _mount_point(namespace: Namespace, names: tuple[bytes, ...], directory: bool, root_read_only: bool) -> tuple[bytes, ...]:
+def mount_point(namespace: Namespace, names: tuple[bytes, ...], directory: bool, root_read_only: bool) -> tuple[bytes, ...]:
     """Follow symlinks to where something is to be mounted; what is missing on the way is made, if it can be."""
     here = namespace.root
     context = namespace.context()

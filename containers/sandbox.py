@@ -11,11 +11,13 @@ from abi.net.network import Network
 from abi.sandbox import Sandbox
 from procs import elf, execution
 from procs.credentials import Credentials
+from procs.limits import Limits
 from procs.tree import ProcessTree
 from vfs.devfs import DevFs
 from vfs.namespace import FsContext, Location, Namespace
 
 _SOCKET, _SETSOCKOPT, _GETSOCKOPT = 41, 54, 55
+_SETNS, _CLONE_NEWNET = 308, 0x40000000
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -25,6 +27,15 @@ class CannotRun(Exception):
     def __init__(self, message: str, status: int = 125) -> None:
         super().__init__(message)
         self.status = status
+
+
+class CannotExecute(CannotRun):
+    """A command that cannot be run, by the error of finding it: `command` as it was given, `number` an errno."""
+
+    def __init__(self, message: str, status: int, command: bytes, number: int) -> None:
+        super().__init__(message, status)
+        self.command = command
+        self.number = number
 
 
 class Volume:
@@ -42,13 +53,14 @@ class Settings:
     """What a person chose; see `int80 run --help`.
 
     The root is `rootfs` as it is, or else `lowers`, the bottom one first, under changes that go to `upper`, to the
-    layer kept in `store`, or nowhere.
+    layer kept in `store`, or nowhere.  What is mounted into it is `table`, or else the made-up trees, `tmpfs` and `volumes`.
     """
 
     __slots__ = (
-        "allowed", "argv", "env", "force_segv", "hidden", "hooks", "hostname", "lowers", "net", "patch", "pids_limit", "policing",
-        "published", "read_only", "rootfs", "store", "tmpfs", "trace", "tty", "uid_gid", "upper", "verbose", "volumes",
-        "workdir", "workdir_asked",
+        "allowed", "argv", "attributes", "credentials", "domainname", "env", "force_segv", "hidden", "hooks", "hostname", "limits",
+        "lowers", "net", "netns", "no_new_privs", "patch", "policing", "profile", "published", "read_only", "rootfs", "store",
+        "sysctl", "table", "tmpfs", "trace", "tty", "tty_size", "uid_gid", "umask", "upper", "verbose", "volumes", "workdir",
+        "workdir_asked", "workdir_made",
     )  # fmt: skip
 
     def __init__(self, rootfs: str | None, argv: list[bytes]) -> None:
@@ -62,13 +74,24 @@ class Settings:
         self.argv = argv
         self.env: dict[bytes, bytes] = {}
         self.hostname = b"int80"
+        self.domainname = b"(none)"
         self.uid_gid: tuple[int, int] = (0, 0)
+        self.credentials: Credentials | None = None  # in place of `uid_gid`, with groups and capabilities
+        self.umask = 0o022
+        self.no_new_privs = False
         self.workdir = b"/"
         self.workdir_asked = True  # else / will do where it is not there
+        self.workdir_made = False  # whether it is made where it is not there
         self.read_only = False
-        self.pids_limit: int | None = None
+        self.table = None  # containers.mounts.Table
+        self.limits = Limits()
+        self.attributes = None  # tracer.attributes.Attributes, what the kernel is told of init
+        self.profile = None  # tracer.profile.Profile, asked before the sandbox's own filter
+        self.sysctl: dict[bytes, bytes] = {}  # of /proc/sys, by name with dots
         self.tty = False  # whether it gets a terminal of its own
+        self.tty_size: tuple[int, int] | None = None  # rows and columns, where it is not to be that of int80's
         self.net = "none"  # or "host"
+        self.netns: str | None = None  # the network namespace that is the host's network in that case, by its file
         self.allowed = None  # abi.net.network.Allowed, what the host's network may be used for; None is everything
         self.published: dict[int, int] = {}  # a guest's port, and the host's that it stands for
         self.patch = True
@@ -110,6 +133,7 @@ class Running:
         self.supervisor = None  # tracer.supervisor.Supervisor
         self._scratch = Scratch()
         self._relay = None
+        self._keeper = None  # containers.keeper.Keeper, where there are limits to keep
 
     def prepare(self) -> None:
         """Make everything ready and find the command, which does not run yet.  `CannotRun`."""
@@ -117,17 +141,31 @@ class Running:
 
         settings = self.settings
         os.umask(0)  # the guest's own umask is applied where a file is made
+        if settings.netns is not None:
+            _join_network(settings.netns)
         tree = ProcessTree()
         namespace = Namespace(roots.root(settings, self._scratch), settings.read_only)
         network = Network(settings.net == "host", settings.allowed, settings.published, self._scratch.directory)
         if settings.policing is not None:
             network.judge = settings.policing.judge_address
         sandbox = self.sandbox = Sandbox(namespace, tree, settings.hostname, settings.verbose, network)
-        sandbox.pids_limit = settings.pids_limit
-        relay = self._relay = _relay() if settings.tty else None
-        roots.mount(namespace, settings, self._scratch, _made_up(sandbox, (0, 1, 2) if relay is None else (relay.slave,)))
+        sandbox.limits = settings.limits
+        sandbox.domainname = settings.domainname
+        sandbox.filtered = settings.profile is not None
+        relay = self._relay = _relay(settings.tty_size) if settings.tty else None
+        made_up = _made_up(sandbox, (0, 1, 2) if relay is None else (relay.slave,), settings.sysctl)
+        if settings.table is None:
+            roots.mount(namespace, settings, self._scratch, made_up)
+        else:
+            from containers import mounts
+
+            terminal = os.ttyname(relay.slave) if relay is not None else None
+            mounts.mount(namespace, settings.table, self._scratch, sandbox, made_up, terminal)
+        self._credentials = settings.credentials or Credentials(*settings.uid_gid)
+        if settings.workdir_made:
+            _make_directories(namespace, settings.workdir)
         self._context = _context(namespace, settings.workdir, settings.workdir_asked)
-        self._credentials = Credentials(*settings.uid_gid)
+        self._context.umask = settings.umask
         self._name = _find(sandbox, self._context, settings.argv[0], settings.env)
 
     def launch(self) -> None:
@@ -142,6 +180,7 @@ class Running:
         supervisor = self.supervisor = _supervisor(self.loop, self.sandbox, settings)
         self.loop.told = supervisor.told
         command = Command(self._name, settings.argv, settings.env)
+        command.attributes = settings.attributes
         if relay is not None:
             command.tty = relay.slave
         else:
@@ -149,9 +188,14 @@ class Running:
             if terminal is not None and terminal.wants_no_asking():
                 command.started = terminal.lend
         try:
-            supervisor.launch(command, self._context, self._credentials)
+            init = supervisor.launch(command, self._context, self._credentials)
         except LaunchError as problem:
             raise CannotRun(str(problem)) from None
+        self.sandbox.tree.known(init).process.no_new_privs = int(settings.no_new_privs)
+        if settings.limits.supervised:
+            from containers.keeper import Keeper
+
+            self._keeper = Keeper(supervisor, settings.limits)
         supervisor.relay = relay
         if relay is not None:
             relay.start()
@@ -194,16 +238,35 @@ class Running:
             settings.policing.beyond.report()
 
 
-def _relay():
+def _relay(size: tuple[int, int] | None):
+    from termios import tcsetwinsize
+
     from tracer.relay import Relay
 
     try:
-        return Relay()
+        relay = Relay()
+        if size is not None:
+            tcsetwinsize(relay.slave, size)
+        return relay
     except OSError as problem:
         raise CannotRun(f"--tty: no pseudo-terminal can be had: {problem.strerror.lower()}") from None
 
 
-def _made_up(sandbox: Sandbox, stdio: tuple[int, ...]) -> list[tuple]:
+def _join_network(path: str) -> None:
+    """Have this process, and so what it starts, in the network namespace whose file is at `path`.  `CannotRun`."""
+    from vfs import kernel
+
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            kernel.raw(_SETNS, fd, _CLONE_NEWNET)
+        finally:
+            os.close(fd)
+    except OSError as problem:
+        raise CannotRun(f"network namespace {path}: cannot be joined: {problem.strerror.lower()}") from None
+
+
+def _made_up(sandbox: Sandbox, stdio: tuple[int, ...], sysctl: dict[bytes, bytes]) -> list[tuple]:
     """The trees that show the sandbox itself, and where they go; `stdio` may be terminals."""
     from abi.procview import ProcView
     from vfs.procfs import ProcFs
@@ -211,7 +274,7 @@ def _made_up(sandbox: Sandbox, stdio: tuple[int, ...]) -> list[tuple]:
 
     view = ProcView(sandbox)
     sandbox.devices = DevFs(stdio, view)
-    return [(ProcFs(view), b"/proc"), (SysFs(), b"/sys"), (sandbox.devices, b"/dev")]
+    return [(ProcFs(view, sysctl), b"/proc"), (SysFs(), b"/sys"), (sandbox.devices, b"/dev")]
 
 
 def _context(namespace: Namespace, workdir: bytes, asked: bool) -> FsContext:
@@ -229,6 +292,20 @@ def _context(namespace: Namespace, workdir: bytes, asked: bool) -> FsContext:
     return context
 
 
+def _make_directories(namespace: Namespace, path: bytes) -> None:
+    """Make what is missing of a directory and those above it, as root.  `CannotRun`."""
+    here, context = namespace.root, namespace.context()
+    try:
+        for name in filter(None, path.split(b"/")):
+            try:
+                here = namespace.walk(context, here, name)
+            except FileNotFoundError:
+                here.fs.mkdir(here.node, name, 0o755)
+                here = namespace.walk(context, here, name)
+    except OSError as problem:
+        raise CannotRun(f"{os.fsdecode(path)}: cannot be made in the root: {problem.strerror.lower()}") from None
+
+
 def _find(sandbox: Sandbox, context: FsContext, command: bytes, env: dict[bytes, bytes]) -> bytes:
     """The guest path of the command, looked up as a shell does; 127 and 126 as shells have them."""
     if b"/" in command:
@@ -243,17 +320,19 @@ def _find(sandbox: Sandbox, context: FsContext, command: bytes, env: dict[bytes,
             execution.plan(sandbox.namespace, context, target, candidate)
             return candidate
         except elf.WrongMachine as problem:
-            raise CannotRun(f"{os.fsdecode(candidate)}: ELF for {problem.machine}; this machine runs x86-64", 126) from None
+            message = f"{os.fsdecode(candidate)}: ELF for {problem.machine}; this machine runs x86-64"
+            raise CannotExecute(message, 126, command, errno.ENOEXEC) from None
         except (FileNotFoundError, NotADirectoryError) as problem:
             if b"/" in command and _is_there(sandbox, context, candidate):
-                raise CannotRun(f"{os.fsdecode(candidate)}: its interpreter is not in the root", 127) from problem
+                message = f"{os.fsdecode(candidate)}: its interpreter is not in the root"
+                raise CannotExecute(message, 127, command, errno.ENOENT) from problem
         except OSError as problem:
             denied = denied or problem
     shown = os.fsdecode(command)
     if denied is not None:
         reason = "not a program" if denied.errno == errno.ENOEXEC else denied.strerror.lower()
-        raise CannotRun(f"{shown}: cannot be run: {reason}", 126)
-    raise CannotRun(f"{shown}: not found in the root", 127)
+        raise CannotExecute(f"{shown}: cannot be run: {reason}", 126, command, denied.errno)
+    raise CannotExecute(f"{shown}: not found in the root", 127, command, errno.ENOENT)
 
 
 def _is_there(sandbox: Sandbox, context: FsContext, path: bytes) -> bool:
@@ -272,7 +351,7 @@ def _supervisor(loop, sandbox: Sandbox, settings: Settings):
     from tracer.execution import Programs
     from tracer.supervisor import Options, Supervisor
 
-    planes = {number: Plane.STEER for number in (56, 57, 58)} if settings.pids_limit is not None else {}
+    planes = {number: Plane.STEER for number in (56, 57, 58)} if settings.limits.pids is not None else {}
     if sandbox.network.on_host:  # a guest makes its sockets itself, and their options are the kernel's
         planes |= {_SOCKET: Plane.STEER, _SETSOCKOPT: Plane.NATIVE, _GETSOCKOPT: Plane.NATIVE}
     if settings.policing is not None:
@@ -285,6 +364,9 @@ def _supervisor(loop, sandbox: Sandbox, settings: Settings):
     options = Options(settings.patch, settings.force_segv, settings.verbose)
     supervisor = Supervisor(loop, sandbox, linux, host, program, options, Programs(_descriptors()), log)
     supervisor.steered = frozenset(number for number, plane in planes.items() if plane is Plane.STEER)
+    if settings.profile is not None:
+        supervisor.mark = int.from_bytes(os.urandom(8), "little") | 1
+        supervisor.profile = settings.profile.program(supervisor.mark)
     return supervisor
 
 

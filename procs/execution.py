@@ -132,6 +132,8 @@ def _open(target: Location | OpenFile, context: FsContext) -> tuple[int, Locatio
     if mode & 0o170000 != 0o100000 or not mode & 0o111:
         raise error(errno.EACCES)
     if path is None:
+        if target.mount.flags.noexec:
+            raise error(errno.EACCES)
         if context.rights is not None:
             context.rights.check(target, EXECUTE)
         return target.fs.open(target.node, os.O_RDONLY), location

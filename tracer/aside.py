@@ -65,6 +65,7 @@ class Parked:
             self._saved = list(registers)
             if self.result is None:
                 registers[RAX], registers[ORIG_RAX] = _PAUSE, U64
+                self._asides.supervisor.mark_own(registers)
                 registers[RIP] -= 2
                 ptrace.setregs(tid, registers)
                 self._state = _SLEEPING

@@ -102,6 +102,8 @@ class Programs:
         found = namespace.walk(context, context.root, plan.interpreter)
         if not isinstance(found, Location) or not found.node.is_file or not found.node.mode & 0o111:
             raise SysError(Kind.EACCES)
+        if found.mount.flags.noexec:
+            raise SysError(Kind.EACCES)
         if context.rights is not None:
             context.rights.check(found, EXECUTE)
         mine = found.fs.stat(found.node)

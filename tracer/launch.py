@@ -16,7 +16,7 @@ import signal
 from collections.abc import Callable
 
 from tracer import ptrace
-from tracer.notify import install_filter
+from tracer.notify import install_filter, install_plain_filter
 from vfs import kernel
 from vfs.kernel import libc
 
@@ -47,10 +47,11 @@ class Command:
 
     `tty` is a terminal that becomes its standard streams and the one of a session of its own; else `stdio` are descriptors to
     become those (None: int80's own), and `session` tells whether it gets a session of its own; in int80's session it
-    has its own process group, and `started(pid)` is called once it has.
+    has its own process group, and `started(pid)` is called once it has.  `attributes` (tracer.attributes.Attributes) is what
+    the kernel is told of it, `profile` a seccomp program that it gets beside the sandbox's own.
     """
 
-    __slots__ = ("argv", "env", "path", "reaps", "session", "started", "stdio", "tty")
+    __slots__ = ("argv", "attributes", "env", "path", "profile", "reaps", "session", "started", "stdio", "tty")
 
     def __init__(self, path: bytes, argv: list[bytes], env: dict[bytes, bytes]) -> None:
         self.path = path
@@ -60,6 +61,8 @@ class Command:
         self.stdio: tuple[int, int, int] | None = None
         self.session = False
         self.started: Callable[[int], None] = lambda pid: None
+        self.attributes = None
+        self.profile: bytes | None = None
         self.reaps = True  # whether orphans become its children: it is an init
 
 
@@ -98,6 +101,8 @@ def start(program: bytes, command: Command, signals: int) -> tuple[int, int]:
             listener = kernel.pidfd_getfd(pidfd, int(reported))
         finally:
             os.close(pidfd)
+        if command.attributes is not None:
+            command.attributes.give(pid)
         os.write(go_write, b"2")
     except OSError as problem:
         _kill(pid)
@@ -181,12 +186,17 @@ def _child(go: int, report: int, program: bytes, command: Command) -> None:
         step = "giving up capabilities"
         drop_capabilities()
         libc.prctl(_PR_SET_PDEATHSIG, 0)
+        if command.attributes is not None:
+            step = "setting its personality"
+            command.attributes.take()
         step = "installing the seccomp filter"
         listener = install_filter(program)
         # Native calls only from here on.
         os.write(report, b"%d" % listener)
         if os.read(go, 1) == b"2":
             try:
+                if command.profile is not None:
+                    install_plain_filter(command.profile)
                 os.execve(command.path, command.argv, command.env)
             except OSError as problem:
                 os.write(2, b"int80: %s: cannot be run: %s\n" % (command.path, problem.strerror.lower().encode()))

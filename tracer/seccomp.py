@@ -29,7 +29,7 @@ ABSENT = -1  # no call's number
 
 _LD_ABS = 0x20  # BPF_LD | BPF_W | BPF_ABS
 _AND = 0x54  # BPF_ALU | BPF_AND | BPF_K
-_JA, _JEQ, _JGE = 0x05, 0x15, 0x35  # BPF_JMP | ... | BPF_K
+_JA, _JEQ, _JGT, _JGE = 0x05, 0x15, 0x25, 0x35  # BPF_JMP | ... | BPF_K
 _RET = 0x06
 _NR, _ARCH, _ARGS = 0, 4, 16  # offsets in struct seccomp_data
 _INSTRUCTION = struct.Struct("<HBBI")
@@ -49,7 +49,7 @@ class Assembler:
 
     def put(self, code: int, k: int, true: int = 0, false: int = 0) -> int:
         """Put an instruction in front; `true` and `false` are addresses `here` gave.  Its own address."""
-        if code in (_JEQ, _JGE):
+        if code in (_JEQ, _JGT, _JGE):
             jumps = [len(self._code) - target for target in (true, false)]
             if max(jumps) > 255:  # a jump that far needs a step of its own
                 true, false = (
@@ -117,13 +117,13 @@ def _rules(code: Assembler, entry: Entry, planes: dict[int, Plane], watch: froze
     return target
 
 
-def _tree(code: Assembler, runs: list[tuple[int, object]], put) -> int:
+def tree(code: Assembler, runs: list[tuple[int, object]], put) -> int:
     """The code that tells the runs apart by a number at hand, each ending in what `put(verdict)` makes; its address."""
     if len(runs) == 1:
         return put(runs[0][1])
     middle = len(runs) // 2
-    upper = _tree(code, runs[middle:], put)
-    lower = _tree(code, runs[:middle], put)
+    upper = tree(code, runs[middle:], put)
+    lower = tree(code, runs[:middle], put)
     return code.put(_JGE, runs[middle][0], upper, lower)
 
 
@@ -137,7 +137,7 @@ def build_stops(numbers: set[int]) -> bytes:
         if runs[-1][1] != verdict:
             runs.append((number, verdict))
     runs.append((X32_BIT, stop))
-    select = _tree(code, runs, code.ret)
+    select = tree(code, runs, code.ret)
     other = code.ret(stop)
     code.put(_JA, code.here() - select)
     load = code.put(_LD_ABS, _NR)
@@ -173,7 +173,7 @@ def build(
     def put(verdict) -> int:
         return _rules(code, verdict, planes, watch) if isinstance(verdict, Entry) else code.ret(verdict)
 
-    numbers = _tree(code, runs, put)
+    numbers = tree(code, runs, put)
     gate = code.ret(RET_TRACE | TRACE_GATE)
     other = code.put(_JEQ, AUDIT_ARCH_I386, gate, code.ret(_ENOSYS))
     code.put(_JA, code.here() - numbers)
@@ -199,6 +199,8 @@ def simulate(program: bytes, number: int, arch: int, args: tuple[int, ...] = (0,
                 position += k
             case c if c == _JEQ:
                 position += true if accumulator == k else false
+            case c if c == _JGT:
+                position += true if accumulator > k else false
             case c if c == _JGE:
                 position += true if accumulator >= k else false
             case c if c == _RET:

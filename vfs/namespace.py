@@ -38,15 +38,37 @@ def _steps(path: bytes) -> tuple[tuple[bytes, ...], bool, tuple[bytes, ...] | No
     return names, directory, names[::-1] if plain else None
 
 
+class Flags:
+    """How a file system is mounted; mount(8).  `shown` are the options as /proc tells them, None for those of `int80 run`.
+
+    `shown` is of the mount, `super_shown` of the file system; `listed` says whether /proc tells of the mount at all.
+    """
+
+    __slots__ = ("listed", "nodev", "noexec", "nosuid", "read_only", "shown", "super_shown")
+
+    def __init__(
+        self, read_only: bool = False, nosuid: bool = False, nodev: bool = False, noexec: bool = False,
+        shown: bytes | None = None, super_shown: bytes | None = None, listed: bool = True,
+    ) -> None:  # fmt: skip
+        self.read_only = read_only
+        self.nosuid = nosuid
+        self.nodev = nodev
+        self.noexec = noexec
+        self.shown = shown
+        self.super_shown = super_shown
+        self.listed = listed
+
+
 class Mount:
     """A file system at a place: `path` is the mount point's names from the sandbox's root."""
 
-    __slots__ = ("fs", "id", "parent_id", "path", "read_only")
+    __slots__ = ("flags", "fs", "id", "parent_id", "path", "read_only")
 
-    def __init__(self, fs: FileSystem, path: Path, read_only: bool) -> None:
+    def __init__(self, fs: FileSystem, path: Path, flags: Flags) -> None:
         self.fs = fs
         self.path = path
-        self.read_only = read_only
+        self.flags = flags
+        self.read_only = flags.read_only
         self.id = 0
         self.parent_id = 0
 
@@ -164,16 +186,22 @@ class Namespace:
     def __init__(self, root: FileSystem, read_only: bool = False) -> None:
         self.mounts: dict[Path, Mount] = {}
         self._showing: list[Mount] = []
+        self._count = 0
         self._directories: dict[tuple[int, int], Location] = {}  # by inode, the oldest first
         self._above: set[Path] = set()  # directories that have a mount point somewhere below
         self.mount(root, (), read_only)
         self.root = Location(self.mounts[()], root.root, ())
 
-    def mount(self, fs: FileSystem, path: Path, read_only: bool = False) -> Mount:
-        """Put a file system at `path`; a mount already there is covered for good."""
-        mount = Mount(fs, path, read_only)
-        mount.id = 20 + len(self.mounts)
+    def mount(self, fs: FileSystem, path: Path, flags: bool | Flags = False) -> Mount:
+        """Put a file system at `path`, with `flags` or read-only; mounts already there and below are covered for good."""
+        mount = Mount(fs, path, flags if isinstance(flags, Flags) else Flags(flags))
+        mount.id = 20 + self._count
+        self._count += 1
         mount.parent_id = self.mount_of(path[:-1]).id if path else mount.id
+        if path in self._above or path in self.mounts:
+            self.mounts = {other: kept for other, kept in self.mounts.items() if other[: len(path)] != path}
+            self._showing = [kept for kept in self._showing if kept.path in self.mounts]
+            self._above = {other[:length] for other in self.mounts for length in range(len(other))}
         self.mounts[path] = mount
         if type(fs).shown is not FileSystem.shown:
             self._showing.append(mount)

@@ -22,7 +22,7 @@ from vfs.filesystem import PROC_SUPER_MAGIC
 from vfs.kernel import error
 from vfs.madeup import S_IFDIR, S_IFLNK, S_IFREG, MadeUpNode, TableFs, Told, find
 from vfs.namespace import OpenFile
-from vfs.proctables import GENERAL, NET
+from vfs.proctables import GENERAL, NET, with_sysctl
 
 # -- what a task's told files say -------------------------------------------------------------------
 
@@ -206,9 +206,12 @@ class ProcFs(TableFs):
     host = b"/proc"
     table = GENERAL
 
-    def __init__(self, view) -> None:
+    def __init__(self, view, sysctl: dict[bytes, bytes] | None = None) -> None:
+        """`sysctl` are values that /proc/sys shows in place of the host's, by name with dots."""
         super().__init__()
         self.view = view
+        if sysctl:
+            self.table = with_sysctl(sysctl)
 
     # -- making: no name comes to be here, whoever asks ----------------------------------------
 

@@ -202,3 +202,19 @@ GENERAL: dict[bytes, Entry] = {
     b"thread-self": Link(),
     b"tty": each(b"drivers", Host.COPY),
 }
+
+
+def with_sysctl(values: dict[bytes, bytes]) -> dict[bytes, Entry]:
+    """The table with these values in /proc/sys, where the host's would be; a value's words are parted by tabs, as there."""
+    table = {**GENERAL, b"sys": _copy(_SYS)}
+    for name, value in values.items():
+        *above, last = name.split(b".")
+        here = table[b"sys"]
+        for part in above:
+            here = here.setdefault(part, {})
+        here[last] = Told(b"\t".join(value.split()) + b"\n", 0o644)
+    return table
+
+
+def _copy(table: dict[bytes, Entry]) -> dict[bytes, Entry]:
+    return {name: _copy(entry) if isinstance(entry, dict) else entry for name, entry in table.items()}

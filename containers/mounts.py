@@ -1,0 +1,281 @@
+"""The mounts of a sandbox that says itself what is mounted, and its devices: a container's, as the others' are `containers.roots`'.
+
+They are made in their order, each at a place that is looked up in what is there by then, symlinks followed inside the root,
+and made where it is missing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+
+from containers.roots import mount_point
+from containers.sandbox import CannotRun
+from containers.scratch import Scratch
+from vfs.filesystem import PROC_SUPER_MAGIC, FileSystem
+from vfs.hostfs import HostFs, HostNode
+from vfs.kernel import self_path, statfs
+from vfs.namespace import Flags, Location, Namespace
+from vfs.subtree import Subtree, subtree
+from vfs.sysfs import SYSFS_MAGIC
+from vfs.tmpfs import TmpFs
+
+_TTY = os.makedev(5, 0)
+_LINKS = {
+    b"/dev/fd": b"/proc/self/fd", b"/dev/stdin": b"/proc/self/fd/0", b"/dev/stdout": b"/proc/self/fd/1",
+    b"/dev/stderr": b"/proc/self/fd/2", b"/dev/ptmx": b"pts/ptmx",
+}  # fmt: skip
+
+
+class Mounting:
+    """One mount to be made.
+
+    `kind` is bind, tmpfs, proc, sysfs, devpts, mqueue or cgroup; `source` what mount(8) shows, of a bind the host's file or
+    directory; `size` (bytes), `mode`, `uid` and `gid` are a tmpfs's; `copy`: it begins with what the directory below holds.
+    """
+
+    __slots__ = ("copy", "flags", "gid", "kind", "mode", "size", "source", "target", "uid")
+
+    def __init__(self, kind: str, target: bytes, source: bytes, flags: Flags) -> None:
+        self.kind = kind
+        self.target = target
+        self.source = source
+        self.flags = flags
+        self.size: int | None = None
+        self.mode = 0o1777
+        self.uid = self.gid = 0
+        self.copy = False
+
+
+class Node:
+    """A device node to be made, one that the guest may have: null, zero, full, random, urandom or tty."""
+
+    __slots__ = ("device", "gid", "mode", "path", "uid")
+
+    def __init__(self, path: bytes, device: int, mode: int = 0o666, uid: int = 0, gid: int = 0) -> None:
+        self.path = path
+        self.device = device
+        self.mode = mode
+        self.uid = uid
+        self.gid = gid
+
+
+class Table:
+    """What a sandbox is to have mounted: `mounts` in their order, then `nodes`, then paths covered.
+
+    `read_only` are paths that are mounted upon themselves, `masked` paths that are covered by something empty; both only
+    where they are.
+    """
+
+    __slots__ = ("masked", "mounts", "nodes", "read_only")
+
+    def __init__(self) -> None:
+        self.mounts: list[Mounting] = []
+        self.nodes: list[Node] = []
+        self.masked: list[bytes] = []
+        self.read_only: list[bytes] = []
+
+
+def mount(namespace: Namespace, table: Table, scratch: Scratch, sandbox, made_up, terminal: str | None) -> None:
+    """Mount what `table` says; `made_up` are the trees of `containers.sandbox`, `terminal` the sandbox's own.
+
+    `CannotRun`.
+    """
+    Mounter(namespace, scratch, sandbox, made_up, table).mount(terminal)
+
+
+class Mounter:
+    """The work of `mount`."""
+
+    def __init__(self, namespace: Namespace, scratch: Scratch, sandbox, made_up, table: Table) -> None:
+        self._namespace = namespace
+        self._scratch = scratch
+        self._sandbox = sandbox
+        self._proc, self._sys, self._devices = (fs for fs, _ in made_up)
+        self._table = table
+
+    def mount(self, terminal: str | None) -> None:
+        for mounting in self._table.mounts:
+            self._mount(mounting)
+        if not any(mounting.kind == "bind" and mounting.target == b"/dev" for mounting in self._table.mounts):
+            for node in self._table.nodes:
+                self._node(node)
+            for path, target in _LINKS.items():
+                self._link(path, target)
+            if terminal is not None:
+                self._console(os.fsencode(terminal))
+        for path in self._table.read_only:
+            self._read_only(path)
+        for path in self._table.masked:
+            self._mask(path)
+
+    # -- mounts -------------------------------------------------------------------------------
+
+    def _mount(self, mounting: Mounting) -> None:
+        target = mounting.target
+        names = _names(target)
+        if not names:
+            raise CannotRun(f"{os.fsdecode(target)}: not a place to mount at; the root is what linux and root say")
+        below = self._copied(target) if mounting.copy else None
+        fs = self._file_system(mounting)
+        place = mount_point(self._namespace, names, fs.is_directory(), False)
+        if isinstance(fs, HostFs) and not isinstance(fs, TmpFs):
+            self._namespace.root.fs.share(os.path.realpath(mounting.source))
+        self._namespace.mount(fs, place, mounting.flags)
+        if isinstance(fs, TmpFs):
+            if mounting.uid or mounting.gid:
+                fs.chown(fs.root, mounting.uid, mounting.gid)
+            if below is not None:
+                shutil.copytree(self_path(below.fd), self_path(fs.root.fd), symlinks=True, dirs_exist_ok=True)
+
+    def _file_system(self, mounting: Mounting) -> FileSystem:
+        from vfs.cgroupfs import CgroupFs
+        from vfs.mqueuefs import MqueueFs
+
+        match mounting.kind:
+            case "bind":
+                return self._bind(mounting)
+            case "tmpfs":
+                fs: FileSystem = TmpFs(self._scratch.directory, mounting.mode, mounting.size)
+            case "proc":
+                fs = Subtree(self._proc, self._proc.root)
+            case "sysfs":
+                fs = Subtree(self._sys, self._sys.root)
+            case "devpts":
+                fs = self._device_tree(b"pts", type=b"devpts")
+            case "mqueue":
+                fs = MqueueFs(self._sandbox.queues)
+            case _:
+                fs = CgroupFs(self._proc.view)
+        fs.source = mounting.source or fs.source
+        return fs
+
+    def _bind(self, mounting: Mounting) -> FileSystem:
+        """A host file or directory; the kernel's own trees are the sandbox's, wherever they come from."""
+        source = mounting.source
+        try:
+            fd = os.open(source, os.O_PATH | os.O_CLOEXEC)
+        except OSError as problem:
+            raise CannotRun(f"mount {_shown(mounting.target)}: {_shown(source)}: {problem.strerror.lower()}") from None
+        status = os.fstat(fd)
+        if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
+            os.close(fd)
+            return self._device(status, mounting)
+        kind = int.from_bytes(statfs(fd)[:8], "little")
+        own = {PROC_SUPER_MAGIC: (self._proc, b"/proc"), SYSFS_MAGIC: (self._sys, b"/sys")}.get(kind)
+        if own is None:
+            return HostFs(fd, b"int80")
+        place = os.readlink(self_path(fd))
+        os.close(fd)
+        if place != own[1]:
+            raise CannotRun(f"mount {_shown(mounting.target)}: {_shown(source)}: a part of {_shown(own[1])} cannot be mounted")
+        return Subtree(own[0], own[0].root)
+
+    def _device(self, status: os.stat_result, mounting: Mounting) -> FileSystem:
+        for name, _, _ in self._devices.entries(self._devices.root):
+            node = self._devices.lookup(self._devices.root, name)
+            if stat.S_ISCHR(node.mode) and stat.S_ISCHR(status.st_mode) and self._devices.stat(node).st_rdev == status.st_rdev:
+                return self._device_tree(name, source=b"tmpfs")
+        raise CannotRun(f"mount {_shown(mounting.target)}: {_shown(mounting.source)}: a device of the host cannot be had")
+
+    def _copied(self, target: bytes) -> HostNode | None:
+        """The directory below a tmpfs that is to begin with its content; None where there is none, or it is no host directory."""
+        found = self._found(target)
+        node = found.node if found is not None else None
+        return node if isinstance(node, HostNode) and node.is_dir and os.listdir(self_path(node.fd)) else None
+
+    def _device_tree(self, *names: bytes, type: bytes | None = None, source: bytes | None = None) -> Subtree:
+        """A part of the sandbox's devices, with the type and the source that mount(8) is to show."""
+        node = self._devices.root
+        for name in names:
+            node = self._devices.lookup(node, name)
+        fs = Subtree(self._devices, node)
+        fs.type = fs.type if type is None else type
+        fs.source = type or source or fs.source
+        return fs
+
+    # -- devices ------------------------------------------------------------------------------
+
+    def _node(self, node: Node) -> None:
+        try:
+            parent = self._parent(node.path)
+            if parent is None:
+                return  # something is there
+            fs, directory, name = parent.fs, parent.node, _names(node.path)[-1]
+            fs.mknod(directory, name, stat.S_IFCHR | node.mode, node.device)
+            if node.uid or node.gid:
+                fs.chown(fs.lookup(directory, name), node.uid, node.gid)
+        except OSError as problem:
+            raise CannotRun(f"device {_shown(node.path)}: {problem.strerror.lower()}") from None
+        if node.device == _TTY:
+            self._namespace.mount(self._device_tree(b"tty"), (*parent.path, name), Flags(listed=False))
+
+    def _link(self, path: bytes, target: bytes) -> None:
+        try:
+            parent = self._parent(path)
+            if parent is not None:
+                parent.fs.symlink(parent.node, _names(path)[-1], target)
+        except OSError as problem:
+            raise CannotRun(f"{_shown(path)}: {problem.strerror.lower()}") from None
+
+    def _parent(self, path: bytes) -> Location | None:
+        """The directory a name is to be made in, made itself where missing; None where the name is there."""
+        if self._found(path, follow=False) is not None:
+            return None
+        *above, _ = _names(path)
+        if not above:
+            return self._namespace.root
+        place = mount_point(self._namespace, tuple(above), True, False)
+        return self._namespace.walk(self._namespace.context(), self._namespace.root, b"/" + b"/".join(place))
+
+    def _console(self, terminal: bytes) -> None:
+        """/dev/console is the sandbox's own terminal."""
+        fs = self._device_tree(b"pts", terminal.rpartition(b"/")[2], type=b"devpts")
+        place = mount_point(self._namespace, (b"dev", b"console"), False, False)
+        shown = Flags(shown=b"rw,nosuid,noexec,relatime", super_shown=b"rw,gid=5,mode=620,ptmxmode=666", nosuid=True, noexec=True)
+        self._namespace.mount(fs, place, shown)
+
+    # -- what is covered ----------------------------------------------------------------------
+
+    def _found(self, path: bytes, follow: bool = True) -> Location | None:
+        """What a path leads to, None where nothing is.  `CannotRun`."""
+        try:
+            found = self._namespace.walk(self._namespace.context(), self._namespace.root, path, follow)
+        except OSError as problem:
+            if problem.errno in (errno.ENOENT, errno.ENOTDIR):
+                return None
+            raise CannotRun(f"{_shown(path)}: {problem.strerror.lower()}") from None
+        return found if isinstance(found, Location) else None
+
+    def _read_only(self, path: bytes) -> None:
+        found = self._found(path)
+        if found is None or not found.path:
+            return
+        mount = found.mount
+        flags = Flags(True, mount.flags.nosuid, mount.flags.nodev, mount.flags.noexec)
+        if mount.flags.shown is not None:
+            flags.shown = b"ro" + mount.flags.shown[2:]
+        flags.super_shown = mount.flags.super_shown
+        self._namespace.mount(subtree(mount.fs, found.node), found.path, flags)
+
+    def _mask(self, path: bytes) -> None:
+        found = self._found(path)
+        if found is None or not found.path:
+            return
+        if found.node.is_dir:
+            fs: FileSystem = TmpFs(self._scratch.directory, 0o755)
+            flags = Flags(True, shown=b"ro,relatime", super_shown=b"ro")
+        else:
+            fs = self._device_tree(b"null", source=b"tmpfs")
+            flags = Flags(shown=b"rw,nosuid", super_shown=b"rw,size=65536k,mode=755")
+        self._namespace.mount(fs, found.path, flags)
+
+
+def _names(path: bytes) -> tuple[bytes, ...]:
+    return tuple(name for name in path.split(b"/") if name)
+
+
+def _shown(path: bytes) -> str:
+    return os.fsdecode(path)

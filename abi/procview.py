@@ -11,7 +11,7 @@ from abi.processes import comm
 from procs.execution import changed_vector
 from procs.limits import resident
 from procs.tree import controlling_terminal
-from vfs.hostfs import HostFs
+from vfs.hostfs import SAFE_DEVICES, HostFs
 from vfs.namespace import FsContext, OpenFile
 
 
@@ -271,6 +271,8 @@ class ProcView:
         if host.startswith(b"/memfd:int80-program"):
             process = None if pid is None else self._process(pid)
             return process.exe.name() if process is not None and process.exe is not None else b"/"
+        if host in SAFE_DEVICES:
+            return host
         if host.startswith((b"/memfd:", b"/dev/zero", b"/SYSV", b"/anon_hugepage")):
             return host
         deleted = b" (deleted)" if host.endswith(b" (deleted)") else b""

@@ -14,9 +14,10 @@ from procs.credentials import Credentials
 from procs.limits import Limits
 from procs.tree import ProcessTree
 from vfs.devfs import DevFs
-from vfs.namespace import FsContext, Location, Namespace
+from vfs.namespace import Flags, FsContext, Location, Namespace
 
 _SOCKET, _SETSOCKOPT, _GETSOCKOPT = 41, 54, 55
+_PASSWD_MAX = 4 << 20  # bytes of /etc/passwd that are looked through
 _SETNS, _CLONE_NEWNET = 308, 0x40000000
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -57,9 +58,9 @@ class Settings:
     """
 
     __slots__ = (
-        "allowed", "argv", "attributes", "credentials", "domainname", "env", "force_segv", "hidden", "hooks", "hostname", "limits",
-        "lowers", "net", "netns", "no_new_privs", "patch", "policing", "profile", "published", "read_only", "rootfs", "store",
-        "sysctl", "table", "tmpfs", "trace", "tty", "tty_size", "uid_gid", "umask", "upper", "verbose", "volumes", "workdir",
+        "allowed", "argv", "attributes", "credentials", "domainname", "env", "force_segv", "hidden", "home", "hooks", "hostname",
+        "limits", "lowers", "net", "netns", "no_new_privs", "patch", "policing", "profile", "published", "read_only", "rootfs",
+        "session", "store", "sysctl", "table", "tmpfs", "trace", "tty", "tty_size", "uid_gid", "umask", "upper", "verbose", "volumes", "workdir",
         "workdir_asked", "workdir_made",
     )  # fmt: skip
 
@@ -73,6 +74,7 @@ class Settings:
         self.tmpfs: list[tuple[bytes, int | None]] = []  # where, and how many bytes
         self.argv = argv
         self.env: dict[bytes, bytes] = {}
+        self.home = False  # whether a HOME that `env` has not is what the root's /etc/passwd says
         self.hostname = b"int80"
         self.domainname = b"(none)"
         self.uid_gid: tuple[int, int] = (0, 0)
@@ -89,6 +91,7 @@ class Settings:
         self.profile = None  # tracer.profile.Profile, asked before the sandbox's own filter
         self.sysctl: dict[bytes, bytes] = {}  # of /proc/sys, by name with dots
         self.tty = False  # whether it gets a terminal of its own
+        self.session = False  # whether it gets a session of its own also without one
         self.tty_size: tuple[int, int] | None = None  # rows and columns, where it is not to be that of int80's
         self.net = "none"  # or "host"
         self.netns: str | None = None  # the network namespace that is the host's network in that case, by its file
@@ -144,7 +147,10 @@ class Running:
         if settings.netns is not None:
             _join_network(settings.netns)
         tree = ProcessTree()
-        namespace = Namespace(roots.root(settings, self._scratch), settings.read_only)
+        flags = Flags(settings.read_only)
+        if settings.table is not None:
+            flags.shown, flags.super_shown = b"ro,relatime" if settings.read_only else b"rw,relatime", b"rw"
+        namespace = Namespace(roots.root(settings, self._scratch), flags)
         network = Network(settings.net == "host", settings.allowed, settings.published, self._scratch.directory)
         if settings.policing is not None:
             network.judge = settings.policing.judge_address
@@ -166,6 +172,8 @@ class Running:
             _make_directories(namespace, settings.workdir)
         self._context = _context(namespace, settings.workdir, settings.workdir_asked)
         self._context.umask = settings.umask
+        if settings.home and b"HOME" not in settings.env:
+            settings.env[b"HOME"] = home(namespace, self._credentials.uid)
         self._name = _find(sandbox, self._context, settings.argv[0], settings.env)
 
     def launch(self) -> None:
@@ -183,6 +191,8 @@ class Running:
         command.attributes = settings.attributes
         if relay is not None:
             command.tty = relay.slave
+        elif settings.session:
+            command.session = True
         else:
             terminal = self.sandbox.terminal = Terminal.of((0, 1, 2))
             if terminal is not None and terminal.wants_no_asking():
@@ -290,6 +300,22 @@ def _context(namespace: Namespace, workdir: bytes, asked: bool) -> FsContext:
         raise CannotRun(f"--workdir {name}: {problem.strerror.lower()} in the root") from None
     context.cwd = found
     return context
+
+
+def home(namespace: Namespace, uid: int) -> bytes:
+    """The home of a user by the root's /etc/passwd, / where it says none; passwd(5)."""
+    try:
+        found = namespace.walk(namespace.context(), namespace.root, b"/etc/passwd")
+        if not isinstance(found, Location) or not found.node.is_file:
+            return b"/"
+        with open(found.fs.open(found.node, os.O_RDONLY), "rb") as file:
+            for line in file.read(_PASSWD_MAX).splitlines():
+                fields = line.split(b":")
+                if len(fields) >= 6 and fields[2] == b"%d" % uid:
+                    return fields[5] or b"/"
+    except OSError:
+        pass  # there is none
+    return b"/"
 
 
 def _make_directories(namespace: Namespace, path: bytes) -> None:

@@ -10,24 +10,18 @@ import os
 import resource
 import struct
 
+from tracer.launch import LaunchError
 from vfs import kernel
 from vfs.kernel import libc
 
-_SCHED_SETATTR, _IOPRIO_SET, _SCHED_SETAFFINITY = 314, 251, 203
+_SCHED_SETATTR, _IOPRIO_SET = 314, 251
 _ATTRIBUTES = struct.Struct("<IIQiIQQQ")  # struct sched_attr
 _IOPRIO_WHO_PROCESS, _IOPRIO_CLASS_SHIFT = 1, 13
 _INFINITY = 0xFFFFFFFFFFFFFFFF
 
 
-class Refused(OSError):
-    """The host does not let a command have an attribute; `what` is which, in words."""
-
-    def __init__(self, what: str, problem: OSError) -> None:
-        super().__init__(problem.errno, problem.strerror)
-        self.what = what
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.strerror.lower()}"
+class Refused(LaunchError):
+    """The host does not let a command have an attribute; the message says which."""
 
 
 class Scheduling:
@@ -79,16 +73,17 @@ class Attributes:
         if self.scheduling is not None:
             self._try("scheduler", self._schedule, pid)
         if self.io is not None:
-            self._try("I/O priority", kernel.raw, _IOPRIO_SET, _IOPRIO_WHO_PROCESS, pid, self.io[0] << _IOPRIO_CLASS_SHIFT | self.io[1])
+            priority = self.io[0] << _IOPRIO_CLASS_SHIFT | self.io[1]
+            self._try("I/O priority", kernel.raw, _IOPRIO_SET, _IOPRIO_WHO_PROCESS, pid, priority)
 
     @staticmethod
     def _try(what: str, function, *arguments) -> None:
         try:
             function(*arguments)
         except OSError as problem:
-            raise Refused(what, problem) from None
-        except ValueError as problem:  # as resource.prlimit has EINVAL, and EPERM where the limit is above the host's
-            raise Refused(what, OSError(1, str(problem))) from None
+            raise Refused(f"{what}: {problem.strerror.lower()}") from None
+        except ValueError as problem:  # as the resource module has EINVAL, and EPERM for a limit above the host's
+            raise Refused(f"{what}: {problem}") from None
 
     def _oom(self, pid: int) -> None:
         fd = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
@@ -100,8 +95,9 @@ class Attributes:
     def _schedule(self, pid: int) -> None:
         wanted = self.scheduling
         data = _ATTRIBUTES.pack(
-            _ATTRIBUTES.size, wanted.policy, wanted.flags, wanted.nice, wanted.priority, wanted.runtime, wanted.deadline, wanted.period
-        )
+            _ATTRIBUTES.size, wanted.policy, wanted.flags, wanted.nice, wanted.priority, wanted.runtime, wanted.deadline,
+            wanted.period,
+        )  # fmt: skip
         kernel.raw(_SCHED_SETATTR, pid, data, 0)
 
 

@@ -138,7 +138,7 @@ class Supervisor:
         self._launching: set[int] = set()  # tasks that have not left int80's own program behind
         self._listeners: list[Listener] = []
         self._commands: dict[int, Callable[[int], None]] = {}  # who was launched beside init, and who waits for its status
-        self._frozen = False
+        self._frozen: set[str] = set()  # who wants the tasks to stand still
         self._held: list[tuple[TracedTask, int]] = []  # stops to be handled when it thaws
         self._stands = False  # whether init is stopped
         self._stops = False  # whether int80 was told to stop, and waits for init to
@@ -226,22 +226,25 @@ class Supervisor:
 
     # -- all at once --------------------------------------------------------------------------
 
-    def freeze(self) -> None:
-        """Stop every task, without its noticing, until `thaw`; only SIGKILL reaches one meanwhile."""
+    def freeze(self, who: str = "") -> None:
+        """Stop every task, without its noticing, until all who froze thaw; only SIGKILL reaches one meanwhile."""
         if self._frozen:
+            self._frozen.add(who)
             return
-        self._frozen = True
+        self._frozen.add(who)
         for listener in self._listeners:
             self.loop.unwatch(listener.fd)  # whoever makes a call that is answered waits
         for tid in self.tree.tasks:
             with contextlib.suppress(ProcessLookupError):
                 ptrace.request(ptrace.INTERRUPT, tid)
 
-    def thaw(self) -> None:
-        """Let them go on."""
-        if not self._frozen:
+    def thaw(self, who: str = "") -> None:
+        """Let them go on, as far as `who` is concerned."""
+        if who not in self._frozen:
             return
-        self._frozen = False
+        self._frozen.discard(who)
+        if self._frozen:
+            return
         for listener in self._listeners:
             self._watch(listener)
         held, self._held = self._held, []

@@ -36,10 +36,11 @@ _OPEN_FLAGS = (
 
 
 # The devices whose nodes open wherever they are, by number: what anybody may have.
-_SAFE_DEVICES = {
+_DEVICES = {
     os.makedev(1, 3): b"/dev/null", os.makedev(1, 5): b"/dev/zero", os.makedev(1, 7): b"/dev/full",
     os.makedev(1, 8): b"/dev/random", os.makedev(1, 9): b"/dev/urandom",
 }  # fmt: skip
+SAFE_DEVICES = frozenset(_DEVICES.values())
 
 _IN_DONT_FOLLOW, _IN_EXCL_UNLINK = 0x02000000, 0x04000000  # the latter says nothing, but a mask must say something
 _RENAME_EXCHANGE = 2
@@ -287,7 +288,7 @@ class HostFs(FileSystem):
 
     def _open_device(self, node: HostNode, flags: int) -> int:
         """Devices are /dev's, and ours to hand out: a node elsewhere opens what is harmless.  EACCES."""
-        path = _SAFE_DEVICES.get(self.stat(node).st_rdev) if stat.S_ISCHR(node.mode) else None
+        path = _DEVICES.get(self.stat(node).st_rdev) if stat.S_ISCHR(node.mode) else None
         if path is None:
             raise error(errno.EACCES)
         return os.open(path, flags & (os.O_ACCMODE | os.O_APPEND | os.O_NONBLOCK) | os.O_CLOEXEC | os.O_NOCTTY)

@@ -183,13 +183,13 @@ class Judged(FsContext):
 class Namespace:
     """The mount table of one sandbox."""
 
-    def __init__(self, root: FileSystem, read_only: bool = False) -> None:
+    def __init__(self, root: FileSystem, flags: bool | Flags = False) -> None:
         self.mounts: dict[Path, Mount] = {}
         self._showing: list[Mount] = []
         self._count = 0
         self._directories: dict[tuple[int, int], Location] = {}  # by inode, the oldest first
         self._above: set[Path] = set()  # directories that have a mount point somewhere below
-        self.mount(root, (), read_only)
+        self.mount(root, (), flags)
         self.root = Location(self.mounts[()], root.root, ())
 
     def mount(self, fs: FileSystem, path: Path, flags: bool | Flags = False) -> Mount:

@@ -175,7 +175,7 @@ class ProcView:
         found = self._sandbox.namespace.locate(target.fd, host)
         if found is not None:
             return found.name()
-        return host if host.startswith(b"/memfd:") else b"/" + host.rpartition(b"/")[2]
+        return host if host.startswith(b"/memfd:") or host in SAFE_DEVICES else b"/" + host.rpartition(b"/")[2]
 
     def link(self, pid: int, name: bytes):
         """Where exe, cwd or root leads, as a location."""

@@ -1,4 +1,4 @@
-"""The mounts of a sandbox that says itself what is mounted, and its devices: a container's, as the others' are `containers.roots`'.
+"""The mounts and devices of a sandbox that says itself what is mounted, as containers do; others are left to `containers.roots`.
 
 They are made in their order, each at a place that is looked up in what is there by then, symlinks followed inside the root,
 and made where it is missing.

@@ -11,10 +11,11 @@ from containers.sandbox import CannotRun, Settings, Volume
 from containers.scratch import Scratch
 from vfs.filesystem import FileSystem
 from vfs.hostfs import HostFs
-from vfs.namespace import Namespace
+from vfs.namespace import Location, Namespace
 from vfs.tmpfs import TmpFs
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_LINKS_MAX = 40
 _STORE = ".wh..wh.int80"  # in an upper directory: what is ours there; no layer shows such a name
 
 
@@ -127,11 +128,19 @@ def mount_point(namespace: Namespace, names: tuple[bytes, ...], directory: bool,
     """Follow symlinks to where something is to be mounted; what is missing on the way is made, if it can be."""
     here = namespace.root
     context = namespace.context()
-    for position, name in enumerate(names):
-        last = position == len(names) - 1
+    ahead, links = list(reversed(names)), 0
+    while ahead:
+        name = ahead.pop()
+        last = not ahead
         try:
             here = namespace.walk(context, here, name)
         except FileNotFoundError:
+            target = _dangling(namespace, here, name)
+            if target is not None and links < _LINKS_MAX:  # what it leads to is made
+                links += 1
+                ahead += [step for step in reversed(target.split(b"/")) if step and step != b"."]
+                here = namespace.root if target[:1] == b"/" else here
+                continue
             if root_read_only and here.fs.type != b"overlay":
                 if not last:
                     shown = os.fsdecode(b"/" + b"/".join(names))
@@ -153,3 +162,12 @@ def mount_point(namespace: Namespace, names: tuple[bytes, ...], directory: bool,
             kind = "a directory onto a file" if directory else "a file onto a directory"
             raise CannotRun(f"/{os.fsdecode(b'/'.join(names))}: {kind} cannot be mounted")
     return here.path
+
+
+def _dangling(namespace: Namespace, here: Location, name: bytes) -> bytes | None:
+    """Where a symlink leads that nothing stands behind; None where there is none."""
+    try:
+        found = namespace.walk(namespace.context(), here, name, False)
+        return found.fs.readlink(found.node) if isinstance(found, Location) and found.node.is_symlink else None
+    except OSError:
+        return None

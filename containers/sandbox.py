@@ -60,8 +60,8 @@ class Settings:
     __slots__ = (
         "allowed", "argv", "attributes", "credentials", "domainname", "env", "force_segv", "hidden", "home", "hooks", "hostname",
         "limits", "lowers", "net", "netns", "no_new_privs", "patch", "policing", "profile", "published", "read_only", "rootfs",
-        "session", "store", "sysctl", "table", "tmpfs", "trace", "tty", "tty_size", "uid_gid", "umask", "upper", "verbose", "volumes", "workdir",
-        "workdir_asked", "workdir_made",
+        "session", "store", "sysctl", "table", "tmpfs", "trace", "tty", "tty_size", "uid_gid", "umask", "upper", "verbose",
+        "volumes", "workdir", "workdir_asked", "workdir_made",
     )  # fmt: skip
 
     def __init__(self, rootfs: str | None, argv: list[bytes]) -> None:
@@ -202,31 +202,42 @@ class Running:
         except LaunchError as problem:
             raise CannotRun(str(problem)) from None
         self.sandbox.tree.known(init).process.no_new_privs = int(settings.no_new_privs)
-        if settings.limits.supervised:
-            from containers.keeper import Keeper
-
-            self._keeper = Keeper(supervisor, settings.limits)
+        self.keep_limits()
         supervisor.relay = relay
         if relay is not None:
             relay.start()
 
+    def keep_limits(self) -> None:
+        """Have the limits kept that `settings.limits` holds now: they may change while the sandbox runs."""
+        if self._keeper is not None:
+            self._keeper.arm()
+        elif self.settings.limits.supervised:
+            from containers.keeper import Keeper
+
+            self._keeper = Keeper(self.supervisor, self.settings.limits)
+
     def execute(
         self, argv: list[bytes], env: dict[bytes, bytes], workdir: bytes, credentials: Credentials,
         stdio: tuple[int, int, int] | None = None, tty: int | None = None, ended: Callable[[int], None] | None = None,
+        attributes=None, umask: int = 0o022, no_new_privs: bool = False,
     ) -> int:  # fmt: skip
         """Start another command beside init, in a session of its own; its pid.  `CannotRun`.
 
-        `tty` (a terminal) or `stdio` become its standard streams; `ended(wait status)` is called at its end.
+        `tty` (a terminal) or `stdio` become its standard streams; `ended(wait status)` is called at its end.  `attributes` is
+        as in `Settings`.
         """
         from tracer.launch import Command, LaunchError
 
         context = _context(self.sandbox.namespace, workdir, True)
+        context.umask = umask
         command = Command(_find(self.sandbox, context, argv[0], env), argv, env)
-        command.stdio, command.tty, command.session = stdio, tty, True
+        command.stdio, command.tty, command.session, command.attributes = stdio, tty, True, attributes
         try:
-            return self.supervisor.launch(command, context, credentials, ended)
+            pid = self.supervisor.launch(command, context, credentials, ended)
         except LaunchError as problem:
             raise CannotRun(str(problem)) from None
+        self.sandbox.tree.known(pid).process.no_new_privs = int(no_new_privs)
+        return pid
 
     def serve(self) -> int:
         """Serve the command to its end and everything with it; its wait status."""
@@ -235,6 +246,8 @@ class Running:
     def close(self) -> None:
         """Leave nothing behind."""
         settings = self.settings
+        if self._keeper is not None:
+            self._keeper.close()
         if self.sandbox is not None:
             if self.sandbox.terminal is not None:
                 self.sandbox.terminal.take_back()

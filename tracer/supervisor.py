@@ -723,7 +723,7 @@ class Supervisor:
         ptrace.setregs(task.tid, registers)
 
     def mark_own(self, registers) -> None:
-        """A call of at most five arguments is made in the place of a guest's: no filter of the guest's settings judges it again."""
+        """A call of at most five arguments is made in the place of a guest's: the profile is not to judge it again."""
         if self.mark:
             registers[ARGUMENTS[5]] = self.mark
 

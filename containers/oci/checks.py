@@ -324,4 +324,4 @@ def _check_errno(problems: Problems, path: str, action: str, number: int | None)
 
 def absolute(destination: str) -> str:
     """Where a mount goes: a destination that is not absolute is taken from / on, as runc takes it."""
-    return posixpath.normpath("/" + destination)
+    return posixpath.normpath("/" + destination.lstrip("/"))

@@ -29,7 +29,7 @@ class ConfigError(Exception):
     """A config.json that cannot be used; the message is one line that names file, property and value."""
 
 
-class Part(msgspec.Struct, rename="camel"):
+class Part(msgspec.Struct, rename="camel", omit_defaults=True):
     """An object of config.json; its properties have the names that the specification gives them, in Python's spelling."""
 
 

@@ -71,7 +71,7 @@ def _result(action: str, number: int | None) -> int:
 def _conditions(rule: Syscalls) -> list[list[Condition]]:
     """The conditions of a rule; where two are on one argument, each stands for a rule of its own, as runc has it."""
     conditions = [
-        Condition(argument.index, argument.op.removeprefix("SCMP_CMP_"), argument.value, argument.value_two) for argument in rule.args
+        Condition(wanted.index, wanted.op.removeprefix("SCMP_CMP_"), wanted.value, wanted.value_two) for wanted in rule.args
     ]
     indices = [condition.index for condition in conditions]
     if len(set(indices)) < len(indices):

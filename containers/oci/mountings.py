@@ -24,14 +24,13 @@ _OPTIONS: dict[str, tuple[str, object] | None] = {
     "rdiratime": ("diratime", True),
     "bind": ("bind", True), "rbind": ("bind", True), "tmpcopyup": ("copy", True),
     "private": None, "rprivate": None, "unbindable": None, "runbindable": None, "defaults": None, "remount": None, "async": None,
-    "nomand": None, "noiversion": None, "loud": None, "silent": None, "nosymfollow": None, "symfollow": None, "rnosymfollow": None,
-    "rsymfollow": None,
+    "nomand": None, "noiversion": None, "loud": None, "silent": None, "symfollow": None, "rsymfollow": None, "newinstance": None,
 }  # fmt: skip
 _SPOKEN = {
     "shared": "nothing is passed on", "rshared": "nothing is passed on", "slave": "nothing is passed on",
     "rslave": "nothing is passed on", "sync": "writes are not waited for", "dirsync": "writes are not waited for",
     "mand": "there are no mandatory locks", "iversion": "there are no versions", "idmap": "owners are not mapped",
-    "ridmap": "owners are not mapped",
+    "ridmap": "owners are not mapped", "nosymfollow": "symlinks are followed", "rnosymfollow": "symlinks are followed",
 }  # fmt: skip
 _KINDS = {
     "tmpfs": "tmpfs", "proc": "proc", "sysfs": "sysfs", "devpts": "devpts", "mqueue": "mqueue", "cgroup": "cgroup",
@@ -97,17 +96,19 @@ def _mounting(mount: Mount, bundle: str, path: str, problems: Problems, warn) ->
     result.copy = bool(found.get("copy"))
     if kind == "tmpfs":
         _tmpfs(result, data, path, mount, problems)
-    flags.super_shown = b",".join([b"rw", *(os.fsencode(option) for option in _super_data(kind, data))])
+    flags.super_shown = b",".join([b"rw", *(os.fsencode(option) for option in _super_data(kind, data, result.size))])
     if kind in ("proc", "sysfs") and found.get("read_only"):
         flags.super_shown = b"ro" + flags.super_shown[2:]
     return result
 
 
-def _super_data(kind: str, data: list[str]) -> list[str]:
+def _super_data(kind: str, data: list[str], size: int | None) -> list[str]:
     """The options of a file system as the kernel shows them."""
     if kind == "tmpfs":
         order = ("size", "nr_inodes", "mode", "uid", "gid")
         shown = {option.partition("=")[0]: option for option in data}
+        if size is not None:
+            shown["size"] = f"size={size >> 10}k"
         return [shown[name] for name in order if name in shown and shown[name] != "mode=1777"]
     if kind == "devpts":
         given = dict(option.partition("=")[::2] for option in data)
@@ -120,16 +121,14 @@ def _super_data(kind: str, data: list[str]) -> list[str]:
 def _shown(flags: Flags, found: dict[str, object]) -> bytes:
     words = [b"ro" if flags.read_only else b"rw"]
     words += [name.encode() for name in ("nosuid", "nodev", "noexec") if getattr(flags, name)]
-    if found["atime"]:
-        words.append(found["atime"])
-    if not found["diratime"]:
-        words.append(b"nodiratime")
+    times = [b"noatime", b"nodiratime", b"relatime"]
+    words += [word for word in times if word == found["atime"] or (word == b"nodiratime" and not found["diratime"])]
     return b",".join(words)
 
 
 def _tmpfs(result: Mounting, data: list[str], path: str, mount: Mount, problems: Problems) -> None:
     for option in data:
-        name, equals, value = option.partition("=")
+        name, _, value = option.partition("=")
         here = f"{path}.options[{mount.options.index(option)}]"
         try:
             match name:

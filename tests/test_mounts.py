@@ -272,6 +272,14 @@ def test_what_cannot_be_mounted_is_said_in_one_line(run, option, said):
     assert done.stderr.count(b"\n") == 1
 
 
+def test_the_hosts_proc_shows_nothing_in_a_volume(run):
+    """/proc/self there would be the supervisor, whose memory is more than a guest is to have."""
+    script = "ls -d /x/proc; cat /x/proc/self/environ; cat /x/proc/1/comm; : > /x/proc/self/mem"
+    done = run("sh", "-c", script, options=("-v", "/:/x"))
+    assert done.stdout == b"/x/proc\n"
+    assert done.stderr.count(b"Permission denied") == 3
+
+
 def test_changes_to_this_machines_root_are_private_and_those_to_a_volume_are_not(int80, tmp_path, source, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     script = f"rm -r {source}/inner && ls {source} /vol && echo a >/vol/new"

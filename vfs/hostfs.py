@@ -18,7 +18,7 @@ import stat
 from collections.abc import Sequence
 
 from vfs import kernel
-from vfs.filesystem import DIRENT64, FileSystem, Node
+from vfs.filesystem import DIRENT64, PROC_SUPER_MAGIC, FileSystem, Node
 from vfs.kernel import error, host_path, self_path
 from vfs.near import Near
 from vfs.owners import FILE as OWNERS_FILE
@@ -48,6 +48,19 @@ _KEPT_GROUP = stat.S_ISVTX | stat.S_ISGID  # of a directory that may keep anothe
 _AT_ONCE = 15  # names, of 255 bytes at most, that surely fit into one path
 
 _FOREIGN = b"user.int80."  # before the name of an attribute that only the guest's kernel speaks of
+
+
+_PROC_ROOT_INO = 1
+_is_proc: dict[int, bool] = {}  # by device: whether it is a procfs of the host's
+
+
+def check_not_proc(fd: int, status: os.stat_result) -> None:
+    """EACCES for what is in the host's /proc, wherever that is mounted: it shows the supervisor's own, its memory too."""
+    found = _is_proc.get(status.st_dev)
+    if found is None:
+        found = _is_proc[status.st_dev] = int.from_bytes(kernel.statfs(fd)[:8], "little") == PROC_SUPER_MAGIC
+    if found and status.st_ino != _PROC_ROOT_INO:
+        raise error(errno.EACCES)
 
 
 def _rights(kind: int, mode: int) -> int:
@@ -133,6 +146,7 @@ class HostNode(Node):
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.status = status = os.fstat(fd)  # once a call
+        check_not_proc(fd, status)
         self.mode = mode = status.st_mode
         if mode & 0o171000 == 0o101000:  # a regular file that may stand for a device
             self.mode = kept_status(fd, status).st_mode
@@ -316,9 +330,10 @@ class HostFs(FileSystem):
             if problem.errno in (errno.ELOOP, errno.ENXIO):
                 return None
             raise
-        if os.fstat(fd).st_mode & 0o170000 not in (stat.S_IFREG, stat.S_IFDIR):
+        status = os.fstat(fd)
+        if status.st_mode & 0o170000 not in (stat.S_IFREG, stat.S_IFDIR) or _is_proc.get(status.st_dev, True):
             os.close(fd)
-            return None
+            return None  # to be looked at again, by `open`
         if not flags & os.O_NONBLOCK:
             os.set_blocking(fd, True)
         return fd

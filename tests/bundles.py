@@ -73,8 +73,13 @@ class Bundle:
         self.config["process"]["args"] = ["sh", "-c", text]
         return self
 
-    def _run(self, *command: str) -> subprocess.CompletedProcess:
+    def write(self) -> Path:
+        """Write the configuration; the bundle's directory."""
         (self.place / "config.json").write_text(json.dumps(self.config))
+        return self.place
+
+    def _run(self, *command: str) -> subprocess.CompletedProcess:
+        self.write()
         return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
 
     def int80(self) -> subprocess.CompletedProcess:

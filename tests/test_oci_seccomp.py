@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import random
 import re
 from pathlib import Path
@@ -226,8 +225,8 @@ def test_a_profile_that_allows_little_runs_what_needs_no_more(bundle, guest):
     (bundle.root / "bin/denied").write_bytes(guest("denied").read_bytes())
     (bundle.root / "bin/denied").chmod(0o755)
     bundle.config["process"]["args"] = ["denied"]
-    allowed = "execve write exit_group brk arch_prctl set_tid_address set_robust_list rseq mprotect prlimit64 readlink readlinkat "
-    allowed += "getrandom newfstatat fstat uname"
+    allowed = "execve write exit_group brk arch_prctl set_tid_address set_robust_list rseq mprotect prlimit64 readlink "
+    allowed += "readlinkat getrandom newfstatat fstat uname"
     bundle.config["linux"]["seccomp"] = {
         "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": errno.EXDEV, "syscalls": [rule(allowed, "SCMP_ACT_ALLOW")],
     }  # fmt: skip
@@ -235,7 +234,7 @@ def test_a_profile_that_allows_little_runs_what_needs_no_more(bundle, guest):
     assert (done.stdout, done.returncode) == (f"{-errno.EXDEV} {-errno.EXDEV}\n", 0)
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not DOCKER.exists(), reason="no profile of an engine's is here")
+@pytest.mark.skipif(not DOCKER.exists(), reason="no profile of an engine's is here")
 def test_a_shell_lives_under_an_engines_profile(bundle):
     raw = json.loads(DOCKER.read_text())
     rules = []

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
+import bundles
 import pytest
 from bundles import Bundle, works
 from conftest import make_root
@@ -82,6 +86,23 @@ def test_all_five_sets_of_capabilities_are_the_same_as_by_runc(bundle, runc, pri
 def test_without_capabilities_there_are_none(bundle, runc):
     del bundle.config["process"]["capabilities"]
     assert "CapBnd:\t0000000000000000" in same(bundle.script(IDENTITY), runc)
+
+
+def put(bundle: Bundle, program: str) -> None:
+    """Copy a dynamic program of this machine's into the root, with its libraries."""
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    for path in (program, *re.findall(r"(/\S+) \(0x", listed)):
+        target = bundle.root / path[1:]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+
+
+@pytest.mark.skipif(shutil.which("capsh") is None, reason="capsh is not here")
+def test_capsh_prints_what_it_prints_by_runc(bundle, runc):
+    put(bundle, shutil.which("capsh"))
+    bundle.config["process"]["args"] = [shutil.which("capsh"), "--print"]
+    bundle.config["process"]["capabilities"]["ambient"] = bundle.config["process"]["capabilities"]["inheritable"] = ["CAP_KILL"]
+    assert "cap_kill" in same(bundle, runc)
 
 
 MOUNTS = "mount | grep -v -e ' on / ' -e /sys/fs/cgroup -e /proc/acpi -e /proc/keys"
@@ -242,6 +263,46 @@ def test_a_terminal_has_the_size_that_was_asked_for(bundle):
     said = output(bundle.script("stty size; tty; stat -c %F /dev/console; mount | grep console").int80()).splitlines()
     assert said[0] == "33 99" and re.fullmatch(r"/dev/pts/\d+", said[1]) and said[2] == "character special file"
     assert said[3] == "devpts on /dev/console type devpts (rw,nosuid,noexec,relatime,gid=5,mode=620,ptmxmode=666)"
+
+
+# -- network ----------------------------------------------------------------------------------------
+
+LISTEN = """
+import fcntl, socket, struct
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asks:
+    fcntl.ioctl(asks, 0x8914, struct.pack("16sH14x", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP
+with socket.create_server(("127.0.0.1", 4242)) as server:
+    print("ready", flush=True)
+    server.accept()[0].sendall(b"joined\\n")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes the right to make a network namespace")
+def test_the_network_is_the_namespace_whose_path_is_given(bundle):
+    listener = subprocess.Popen(["unshare", "--net", sys.executable, "-c", LISTEN], stdout=subprocess.PIPE, text=True)
+    try:
+        if listener.stdout.readline() != "ready\n":
+            pytest.skip("no network namespace can be made here")
+        namespaces = bundle.config["linux"]["namespaces"]
+        next(one for one in namespaces if one["type"] == "network")["path"] = f"/proc/{listener.pid}/ns/net"
+        assert output(bundle.script("nc 127.0.0.1 4242").int80()) == "joined\n"
+    finally:
+        listener.kill()
+        listener.wait()
+        listener.stdout.close()
+
+
+def test_without_a_network_namespace_it_is_the_hosts(bundle):
+    bundle.config["linux"]["namespaces"] = [one for one in bundle.config["linux"]["namespaces"] if one["type"] != "network"]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        place = bundle.script(f"nc 127.0.0.1 {server.getsockname()[1]}").write()
+        command = [sys.executable, bundles.__file__, str(place)]
+        done = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        peer = server.accept()[0]
+        peer.sendall(b"from the host\n")
+        peer.close()
+        assert done.communicate(timeout=60)[0] == "from the host\n"
 
 
 # -- errors -----------------------------------------------------------------------------------------

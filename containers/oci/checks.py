@@ -91,6 +91,9 @@ def check_process(process: Process, problems: Problems, prefix: str) -> None:
         raise problems.missing(prefix + "args", "is missing or empty; it is to be the command")
     each("args", process.args)
     each("env", process.env)
+    for index, variable in enumerate(process.env):
+        if "=" not in variable:
+            raise problems.error(f"{prefix}env[{index}]", "is not NAME=VALUE")
     if process.user.umask is not None and process.user.umask > 0o777:
         raise problems.error(prefix + "user.umask", "is not a umask, which is at most 511 (octal 777)")
     seen: set[str] = set()

@@ -45,8 +45,8 @@ class Keeper:
 
     def arm(self) -> None:
         """Look as often as the limits, which may have changed, make it needed."""
-        every = _SLICE if self._limits.quota is not None else _LOOK if self._limits.memory is not None else 0
-        if self._limits.quota is None:
+        every = _SLICE if self._limits.kept_quota is not None else _LOOK if self._limits.kept_memory is not None else 0
+        if self._limits.kept_quota is None:
             self._supervisor.thaw(_WHO)
         interval = struct.pack("<qqqq", 0, every * 1000, 0, every * 1000)
         kernel.raw(_TIMERFD_SETTIME, self._fd, 0, interval, None)
@@ -61,9 +61,9 @@ class Keeper:
         except BlockingIOError:
             return
         now = time.monotonic()
-        if self._limits.quota is not None:
+        if self._limits.kept_quota is not None:
             self._keep_time(now)
-        if self._limits.memory is not None and now - self._looked >= _LOOK / 1e6 * 0.9:
+        if self._limits.kept_memory is not None and now - self._looked >= _LOOK / 1e6 * 0.9:
             self._looked = now
             self._keep_memory()
 

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 
+from abi.messages import say
 from abi.net.network import Network
 from abi.sandbox import Sandbox
 from procs import elf, execution
@@ -58,10 +59,10 @@ class Settings:
     """
 
     __slots__ = (
-        "allowed", "argv", "attributes", "credentials", "domainname", "env", "force_segv", "hidden", "home", "hooks", "hostname",
-        "limits", "lowers", "net", "netns", "no_new_privs", "patch", "policing", "profile", "published", "read_only", "rootfs",
-        "session", "store", "sysctl", "table", "tmpfs", "trace", "tty", "tty_size", "uid_gid", "umask", "upper", "verbose",
-        "volumes", "workdir", "workdir_asked", "workdir_made",
+        "allowed", "argv", "attributes", "credentials", "domainname", "env", "force_segv", "group", "hidden", "home", "hooks",
+        "hostname", "limits", "lowers", "net", "netns", "no_new_privs", "patch", "policing", "profile", "published", "read_only",
+        "rootfs", "session", "store", "sysctl", "table", "tmpfs", "trace", "tty", "tty_size", "uid_gid", "umask", "upper",
+        "verbose", "volumes", "workdir", "workdir_asked", "workdir_made",
     )  # fmt: skip
 
     def __init__(self, rootfs: str | None, argv: list[bytes]) -> None:
@@ -87,6 +88,7 @@ class Settings:
         self.read_only = False
         self.table = None  # containers.mounts.Table
         self.limits = Limits()
+        self.group = None  # containers.cgroup.Group, to be made for it
         self.attributes = None  # tracer.attributes.Attributes, what the kernel is told of init
         self.profile = None  # tracer.profile.Profile, asked before the sandbox's own filter
         self.sysctl: dict[bytes, bytes] = {}  # of /proc/sys, by name with dots
@@ -189,6 +191,8 @@ class Running:
         self.loop.told = supervisor.told
         command = Command(self._name, settings.argv, settings.env)
         command.attributes = settings.attributes
+        if settings.group is not None:
+            command.ready = self._grouped
         if relay is not None:
             command.tty = relay.slave
         elif settings.session:
@@ -206,6 +210,21 @@ class Running:
         supervisor.relay = relay
         if relay is not None:
             relay.start()
+
+    def _grouped(self, pid: int) -> None:
+        """Put a command into the control group of the sandbox; where that cannot be, the supervisor keeps the limits."""
+        group = self.settings.group
+        try:
+            if not group.made:
+                group.make()
+                for name in sorted(group.files.keys() - group.kept):
+                    say(f"control group {group.directory}: {name} is not there, or does not take {group.files[name]}")
+            group.add(pid)
+        except OSError as problem:
+            say(f"control group {group.directory}: {problem.strerror.lower()}; the supervisor keeps what limits it can")
+            self.settings.limits.by_kernel = set()
+            return
+        self.settings.limits.by_kernel = group.kept
 
     def keep_limits(self) -> None:
         """Have the limits kept that `settings.limits` holds now: they may change while the sandbox runs."""
@@ -232,6 +251,8 @@ class Running:
         context.umask = umask
         command = Command(_find(self.sandbox, context, argv[0], env), argv, env)
         command.stdio, command.tty, command.session, command.attributes = stdio, tty, True, attributes
+        if self.settings.group is not None:
+            command.ready = self._grouped
         try:
             pid = self.supervisor.launch(command, context, credentials, ended)
         except LaunchError as problem:
@@ -246,6 +267,8 @@ class Running:
     def close(self) -> None:
         """Leave nothing behind."""
         settings = self.settings
+        if settings.group is not None:
+            settings.group.remove()
         if self._keeper is not None:
             self._keeper.close()
         if self.sandbox is not None:

@@ -14,7 +14,7 @@ class Limits:
     `shares` is the group's part of the processors where others want them too, 1024 being a usual one.
     """
 
-    __slots__ = ("memory", "period", "pids", "quota", "shares")
+    __slots__ = ("by_kernel", "memory", "period", "pids", "quota", "shares")
 
     def __init__(self) -> None:
         self.memory: int | None = None
@@ -22,11 +22,22 @@ class Limits:
         self.period = PERIOD
         self.pids: int | None = None
         self.shares: int | None = None
+        self.by_kernel: set[str] = set()  # the files of a control group that keep some of them
 
     @property
     def supervised(self) -> bool:
         """Whether somebody has to look after them while the sandbox runs; that there are not too many tasks, fork tells."""
-        return self.memory is not None or self.quota is not None
+        return self.kept_memory is not None or self.kept_quota is not None
+
+    @property
+    def kept_memory(self) -> int | None:
+        """The limit of memory that no control group keeps."""
+        return None if "memory.max" in self.by_kernel else self.memory
+
+    @property
+    def kept_quota(self) -> int | None:
+        """The quota that no control group keeps."""
+        return None if "cpu.max" in self.by_kernel else self.quota
 
     @property
     def weight(self) -> int:

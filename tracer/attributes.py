@@ -10,6 +10,7 @@ import os
 import resource
 import struct
 
+from abi.messages import say
 from tracer.launch import LaunchError
 from vfs import kernel
 from vfs.kernel import libc
@@ -65,7 +66,10 @@ class Attributes:
         for number, (soft, hard) in self.rlimits.items():
             self._try(f"{self.names.get(number, number)}", resource.prlimit, pid, number, (_limit(soft), _limit(hard)))
         if self.oom_score_adj is not None:
-            self._try(f"oom_score_adj {self.oom_score_adj}", self._oom, pid)
+            try:
+                self._oom(pid)
+            except OSError as problem:  # nobody counts on it
+                say(f"oom_score_adj {self.oom_score_adj}: {problem.strerror.lower()}; it stays as it is")
         if self.processors is not None:
             self._try("processors", os.sched_setaffinity, pid, self.processors)
         if self.nice is not None:

@@ -48,10 +48,11 @@ class Command:
     `tty` is a terminal that becomes its standard streams and the one of a session of its own; else `stdio` are descriptors to
     become those (None: int80's own), and `session` tells whether it gets a session of its own; in int80's session it
     has its own process group, and `started(pid)` is called once it has.  `attributes` (tracer.attributes.Attributes) is what
-    the kernel is told of it, `profile` a seccomp program that it gets beside the sandbox's own.
+    the kernel is told of it, `profile` a seccomp program that it gets beside the sandbox's own; `ready(pid)` is called
+    before it runs.
     """
 
-    __slots__ = ("argv", "attributes", "env", "path", "profile", "reaps", "session", "started", "stdio", "tty")
+    __slots__ = ("argv", "attributes", "env", "path", "profile", "ready", "reaps", "session", "started", "stdio", "tty")
 
     def __init__(self, path: bytes, argv: list[bytes], env: dict[bytes, bytes]) -> None:
         self.path = path
@@ -63,6 +64,7 @@ class Command:
         self.started: Callable[[int], None] = lambda pid: None
         self.attributes = None
         self.profile: bytes | None = None
+        self.ready: Callable[[int], None] = lambda pid: None
         self.reaps = True  # whether orphans become its children: it is an init
 
 
@@ -101,6 +103,7 @@ def start(program: bytes, command: Command, signals: int) -> tuple[int, int]:
             listener = kernel.pidfd_getfd(pidfd, int(reported))
         finally:
             os.close(pidfd)
+        command.ready(pid)
         if command.attributes is not None:
             command.attributes.give(pid)
         os.write(go_write, b"2")

@@ -12,11 +12,12 @@ import os
 
 import msgspec
 
+from containers import cgroup
 from containers.oci import checks, filters, mountings
-from containers.oci.config import Config, Linux, Problems, Process, Resources
+from containers.oci.config import CPU, Config, Linux, Memory, Problems, Process, Resources
 from containers.sandbox import CannotExecute, Settings
 from procs.credentials import ALL_CAPABILITIES, Credentials
-from procs.limits import PERIOD
+from procs.limits import PERIOD, Limits
 from tracer.attributes import Attributes, Scheduling
 
 _CORE = "RLIMIT_CORE"
@@ -83,7 +84,10 @@ def outcome(config: Config, bundle: str) -> Outcome:
     if linux.seccomp is not None:
         settings.profile = filters.compiled(linux.seccomp, problems)
     if linux.resources is not None:
-        resources(linux.resources, settings, warn)
+        place = cgroup.place(linux.cgroups_path)
+        files = resources(linux.resources, settings, warn, place is not None)
+        if place is not None and files:
+            settings.group = cgroup.Group(place, files)
     for path, value, reason in (
         ("linux.mountLabel", linux.mount_label, "there are no labels of SELinux inside"),
         ("linux.intelRdt", linux.intel_rdt, "the processors' caches are the host's to part"),
@@ -230,46 +234,79 @@ def _namespaces(linux: Linux, settings: Settings, problems: Problems, warn) -> N
 # -- resources --------------------------------------------------------------------------------------
 
 
-def resources(wanted: Resources, settings: Settings, warn) -> None:
-    """Limits that are kept by the supervisor; `warn(path, reason)` of the others."""
+def resources(wanted: Resources, settings: Settings, warn, grouped: bool = False) -> dict[str, str]:
+    """Set the limits that the supervisor keeps; what a control group would be told, by file.
+
+    `warn(path, reason)` is told of what neither keeps: `grouped` says whether there is a group.
+    """
     limits = settings.limits
+    files = dict(wanted.unified)
     where = "linux.resources."
+
+    def group_only(path: str, name: str, value) -> None:
+        if grouped and name:
+            files[name] = str(value)
+        else:
+            warn(where + path, "that takes a control group")
+
+    if wanted.unified and not grouped:
+        warn(where + "unified", "that takes a control group")
     if wanted.pids is not None:
         limits.pids = wanted.pids.limit if wanted.pids.limit > 0 else None
-    memory = wanted.memory
-    if memory is not None:
-        limits.memory = memory.limit if memory.limit is not None and memory.limit > 0 else None
-        for name, value in (
-            ("reservation", memory.reservation), ("swap", memory.swap), ("kernel", memory.kernel),
-            ("kernelTCP", memory.kernel_tcp), ("swappiness", memory.swappiness),
-        ):  # fmt: skip
-            if value is not None and value > 0:
-                warn(f"{where}memory.{name}", "only what is in memory is counted, and only the limit is kept")
-        if memory.disable_oom_killer:
-            warn(f"{where}memory.disableOOMKiller", "who takes too much is killed")
-    cpu = wanted.cpu
-    if cpu is not None:
-        limits.quota = cpu.quota if cpu.quota is not None and cpu.quota > 0 else None
-        limits.period = cpu.period or PERIOD
-        limits.shares = cpu.shares or None
-        if cpu.shares and cpu.shares < _USUAL_SHARES:
+        files["pids.max"] = _most(limits.pids)
+    if wanted.memory is not None:
+        _memory(wanted.memory, limits, files, group_only, warn)
+    if wanted.cpu is not None:
+        _cpu(wanted.cpu, settings, files, group_only)
+    for limit in wanted.hugepage_limits:
+        group_only("hugepageLimits", f"hugetlb.{limit.page_size}.max", limit.limit)
+    for name, value in (("blockIO", wanted.block_io), ("network", wanted.network), ("rdma", wanted.rdma)):
+        if value:
+            warn(where + name, "int80 tells no control group of it")
+    return files
+
+
+def _most(limit: int | None) -> str:
+    return "max" if limit is None else str(limit)
+
+
+def _memory(memory: Memory, limits: Limits, files: dict[str, str], group_only, warn) -> None:
+    if memory.limit:
+        limits.memory = memory.limit if memory.limit > 0 else None
+        files["memory.max"] = _most(limits.memory)
+    if memory.reservation and memory.reservation > 0:
+        group_only("memory.reservation", "memory.low", memory.reservation)
+    if memory.swap and memory.swap > 0:
+        group_only("memory.swap", "memory.swap.max", memory.swap - (memory.limit or 0))
+    for name, value in (("kernel", memory.kernel), ("kernelTCP", memory.kernel_tcp), ("swappiness", memory.swappiness)):
+        if value is not None and value > 0:
+            group_only(f"memory.{name}", "", value)
+    if memory.disable_oom_killer:
+        warn("linux.resources.memory.disableOOMKiller", "who takes too much is killed")
+
+
+def _cpu(cpu: CPU, settings: Settings, files: dict[str, str], group_only) -> None:
+    limits = settings.limits
+    limits.quota = cpu.quota if cpu.quota is not None and cpu.quota > 0 else None
+    limits.period = cpu.period or PERIOD
+    if cpu.quota or cpu.period:
+        files["cpu.max"] = f"{_most(limits.quota)} {limits.period}"
+    if cpu.shares:
+        limits.shares = cpu.shares
+        files["cpu.weight"] = str(limits.weight)
+        if cpu.shares < _USUAL_SHARES:
             settings.attributes.nice = min(19, round(math.log(_USUAL_SHARES / max(cpu.shares, 2), 1.25)))
-        elif cpu.shares and cpu.shares > _USUAL_SHARES:
-            warn(f"{where}cpu.shares", "an ordinary user's processes get no more than others'")
-        if cpu.cpus:
-            settings.attributes.processors = checks.processors(cpu.cpus)
-        for name, value in (
-            ("burst", cpu.burst), ("realtimeRuntime", cpu.realtime_runtime), ("realtimePeriod", cpu.realtime_period),
-            ("mems", cpu.mems), ("idle", cpu.idle),
-        ):  # fmt: skip
-            if value:
-                warn(f"{where}cpu.{name}", "that takes a control group")
-    for name, value in (
-        ("blockIO", wanted.block_io), ("hugepageLimits", wanted.hugepage_limits), ("network", wanted.network),
-        ("rdma", wanted.rdma), ("unified", wanted.unified),
+        elif cpu.shares > _USUAL_SHARES:
+            group_only("cpu.shares", "cpu.weight", limits.weight)
+    if cpu.cpus:
+        settings.attributes.processors = checks.processors(cpu.cpus)
+        files["cpuset.cpus"] = cpu.cpus
+    for name, file, value in (
+        ("burst", "cpu.max.burst", cpu.burst), ("idle", "cpu.idle", cpu.idle), ("mems", "cpuset.mems", cpu.mems),
+        ("realtimeRuntime", "", cpu.realtime_runtime), ("realtimePeriod", "", cpu.realtime_period),
     ):  # fmt: skip
         if value:
-            warn(where + name, "that takes a control group")
+            group_only(f"cpu.{name}", file, value)
 
 
 # -- errors -----------------------------------------------------------------------------------------

@@ -63,7 +63,16 @@ class Group:
             os.mkdir(directory)
             self._directories.append(directory)
         self.made = True
-        self.kept = {name for name, value in self.files.items() if self._write(self.directory, name, value)}
+        self.tell(self.files)
+
+    def tell(self, files: dict[str, str]) -> None:
+        """Write files of the group; `kept` says afterwards which it has taken."""
+        self.files = {**self.files, **files}
+        for name, value in files.items():
+            if self._write(self.directory, name, value):
+                self.kept.add(name)
+            else:
+                self.kept.discard(name)
 
     def add(self, pid: int) -> None:
         """Put a process there, whose children are born into it.  ``OSError``."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import random
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
 import pytest
-from bundles import Bundle, works
+from bundles import REPO, Bundle, works
 from conftest import make_root
 
 from abi.tables import linux as LINUX
@@ -252,3 +255,35 @@ def test_a_shell_lives_under_an_engines_profile(bundle):
     script = "echo a | sed s/a/b/; (sleep 0; echo sub); mkfifo /tmp/p; echo c > /tmp/p & cat /tmp/p; unshare -n true; echo $?"
     done = bundle.script(script).int80()
     assert (done.stdout, done.stderr) == ("b\nsub\nc\n1\n", "unshare: unshare(0x40000000): Operation not permitted\n")
+
+
+EXECUTE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from containers.oci.config import Process, load
+from containers.oci.settings import outcome, process_of
+from containers.sandbox import Running, exit_status
+running = Running(outcome(load(sys.argv[2]), sys.argv[2]).settings)
+try:
+    running.prepare()
+    running.launch()
+    told = []
+    script = "umask; ulimit -n; mkdir /tmp/d; echo $?; read end < /tmp/end"
+    command = process_of(Process(cwd="/", args=["sh", "-c", script], env=["PATH=/bin"]))
+    command.attributes.rlimits[7] = (50, 60)
+    running.execute(command.argv, command.env, command.workdir, command.credentials, attributes=command.attributes, umask=0o7,
+                    ended=lambda status: told.append(exit_status(status)))
+    running.serve()
+finally:
+    running.close()
+"""
+
+
+def test_a_command_beside_the_first_one_is_under_the_profile_too(bundle):
+    os.mkfifo(bundle.root / "tmp/end")
+    rules = [rule("mkdir mkdirat", errnoRet=errno.ELOOP)]
+    bundle.config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}
+    place = bundle.script("echo go > /tmp/end").write()
+    done = subprocess.run([sys.executable, "-c", EXECUTE, str(REPO), str(place)], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "0007\n50\n1\n", done.stderr
+    assert done.stderr == "mkdir: can't create directory '/tmp/d': Too many levels of symbolic links\n"

@@ -347,8 +347,7 @@ def test_what_is_no_such_promise_is_warned_of(bundle):
     done = bundle.script("true").int80()
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
-        "warning: config.json: linux.resources.memory.swap: 1073741824 is not kept: only what is in memory is counted, and only "
-        "the limit is kept",
+        "warning: config.json: linux.resources.memory.swap: 1073741824 is not kept: that takes a control group",
         'warning: config.json: linux.intelRdt: {"closID": "guaranteed"} is not kept: '
         "the processors' caches are the host's to part",
     ]

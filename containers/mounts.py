@@ -98,7 +98,10 @@ class Mounter:
 
     def mount(self, terminal: str | None) -> None:
         for mounting in self._table.mounts:
-            self._mount(mounting)
+            try:
+                self._mount(mounting)
+            except OSError as problem:
+                raise CannotRun(f"mount {_shown(mounting.target)}: {(problem.strerror or str(problem)).lower()}") from None
         if not any(mounting.kind == "bind" and mounting.target == b"/dev" for mounting in self._table.mounts):
             for node in self._table.nodes:
                 self._node(node)
@@ -128,7 +131,7 @@ class Mounter:
             if mounting.uid or mounting.gid:
                 fs.chown(fs.root, mounting.uid, mounting.gid)
             if below is not None:
-                shutil.copytree(self_path(below.fd), self_path(fs.root.fd), symlinks=True, dirs_exist_ok=True)
+                shutil.copytree(self_path(below.fd), self_path(fs.root.fd), symlinks=True, ignore=_special, dirs_exist_ok=True)
 
     def _file_system(self, mounting: Mounting) -> FileSystem:
         from vfs.cgroupfs import CgroupFs
@@ -271,6 +274,12 @@ class Mounter:
             fs = self._device_tree(b"null", source=b"tmpfs")
             flags = Flags(shown=b"rw,nosuid", super_shown=b"rw,size=65536k,mode=755")
         self._namespace.mount(fs, found.path, flags)
+
+
+def _special(directory: bytes, names: list[bytes]) -> list[bytes]:
+    """Of the names in a directory those that are no file, directory or symlink, which a copy would wait at or fail for."""
+    kinds = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
+    return [name for name in names if stat.S_IFMT(os.lstat(os.path.join(directory, name)).st_mode) not in kinds]
 
 
 def _names(path: bytes) -> tuple[bytes, ...]:

@@ -206,8 +206,10 @@ def test_a_read_only_root_still_takes_the_mounts_that_are_not(bundle):
 def test_a_tmpfs_begins_with_what_lies_below_where_that_is_asked_for(bundle):
     (bundle.root / "seed").mkdir()
     (bundle.root / "seed/file").write_text("seed\n")
+    (bundle.root / "seed/link").symlink_to("file")
+    os.mkfifo(bundle.root / "seed/pipe")
     bundle.config["mounts"].append({"destination": "/seed", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]})
-    assert output(bundle.script("cat /seed/file; rm /seed/file; ls /seed").int80()) == "seed\n"
+    assert output(bundle.script("cat /seed/link; rm /seed/file; ls /seed").int80()) == "seed\nlink\n"
     assert (bundle.root / "seed/file").exists()
 
 

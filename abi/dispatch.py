@@ -223,6 +223,12 @@ class Later(DispatchResult):
         self.work = work
 
 
+class Wait(DispatchResult):
+    """The caller sleeps, until it is woken (`Task.wake`) to make the call again, or a signal ends it; of host programs alone."""
+
+    __slots__ = ()
+
+
 class Again(DispatchResult):
     """The result of work aside after which the handler is to be run once more."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 
 from vfs.kernel import error
 
@@ -46,13 +47,14 @@ class Process:
 class Task:
     """A thread; `comm` is its name where int80 knows better than the kernel (else None)."""
 
-    __slots__ = ("comm", "credentials", "process", "tid")
+    __slots__ = ("comm", "credentials", "process", "tid", "wake")
 
     def __init__(self, tid: int, process: Process) -> None:
         self.tid = tid
         self.process = process
         self.credentials = process.credentials  # of the first thread; another gets a copy of its maker's
         self.comm: bytes | None = None
+        self.wake: Callable[[], None] = lambda: None  # has a call that waits made again
 
 
 class ProcessTree:

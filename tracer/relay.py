@@ -21,6 +21,7 @@ import termios
 import tty
 
 from tracer.terminal import stop
+from vfs import kernel
 
 _SIZE = struct.Struct("<HHHH")  # struct winsize
 _USUAL_SIZE = _SIZE.pack(24, 80, 0, 0)
@@ -195,15 +196,11 @@ class Relay:
 
 
 def _write_all(fd: int, data: bytes) -> bool:
-    """Write to a stream that may be blocking or not; whether anybody takes it."""
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(fd, view) :]
-        except BlockingIOError:
-            select.select((), (fd,), ())
-        except OSError:
-            return False
+    """Write to a stream; whether anybody takes it."""
+    try:
+        kernel.write_all(fd, data)
+    except OSError:
+        return False
     return True
 
 

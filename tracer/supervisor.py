@@ -24,6 +24,7 @@ from abi.dispatch import (
     Plane,
     Return,
     Terminate,
+    Wait,
     dispatch,
 )
 from abi.errors import Kind, SysError
@@ -472,6 +473,8 @@ class Supervisor:
         elif task.aside is not None:
             task.aside.at_stop()
             return
+        elif task.trap is not None and task.trap.host:
+            self._make_again(task)
         self.resume(task)
 
     def _first_stop(self, task: TracedTask) -> None:
@@ -954,12 +957,29 @@ class Supervisor:
             case Terminate(status=status):
                 registers[RDI] = status
                 self._detour(task, registers, _EXIT_GROUP, number)
+            case Wait():
+                # A signal or `_wake` interrupts it, and the host call is made again.
+                task.wake = partial(self._wake, task)
+                self._detour(task, registers, _PAUSE, number)
             case Fail(error=failure):
                 self._host_result(task, registers, abi.error_number(failure.kind), True)
             case _:
                 self._host_result(task, registers, abi.error_number(Kind.ENOSYS), True)
         ptrace.setregs(task.tid, registers)
         self.resume(task)
+
+    def _wake(self, task: TracedTask) -> None:
+        """End a host call's wait."""
+        task.wake = lambda: None
+        with contextlib.suppress(ProcessLookupError):
+            ptrace.request(ptrace.INTERRUPT, task.tid)
+
+    def _make_again(self, task: TracedTask) -> None:
+        """A host program was interrupted on a detour: if it is about to pause, the call is made again instead."""
+        registers = ptrace.getregs(task.tid)
+        if registers[RIP] == task.process.image.vdso_call and registers[RAX] == _PAUSE:
+            gate.abandon(task, registers)
+            ptrace.setregs(task.tid, registers)
 
     @staticmethod
     def _detour(task: TracedTask, registers, number: int, host_number: int) -> None:

@@ -10,6 +10,7 @@ import ctypes
 import errno
 import functools
 import os
+import select
 
 libc = ctypes.CDLL(None, use_errno=True)
 _syscall = libc.syscall
@@ -224,3 +225,15 @@ def check_not_written(fd: int) -> None:
         except OSError as problem:
             if problem.errno == errno.ETXTBSY:
                 raise
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """write(2) until everything is written, to a descriptor that may be blocking or not.  ``OSError``."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            poll = select.poll()  # not select(2), which knows no descriptor past 1023
+            poll.register(fd, select.POLLOUT)
+            poll.poll()

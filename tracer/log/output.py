@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
 
 from abi.messages import say
+from vfs import kernel
 
 _LARGE = 1 << 16
 _LONE = re.compile("[\ud800-\udfff]")
@@ -19,16 +19,12 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 def write_all(fd: int, data: bytes) -> bool:
     """Whether the kernel took everything.  What it does not take is lost, and said once: the tasks are to go on."""
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(fd, view) :]
-        except BlockingIOError:
-            select.select((), (fd,), ())
-        except OSError as problem:
-            if not isinstance(problem, BrokenPipeError):
-                say(f"the log ends here: {problem.strerror.lower()}")
-            return False
+    try:
+        kernel.write_all(fd, data)
+    except OSError as problem:
+        if not isinstance(problem, BrokenPipeError):
+            say(f"the log ends here: {problem.strerror.lower()}")
+        return False
     return True
 
 

@@ -204,6 +204,7 @@ class Supervisor:
 
     def is_over(self) -> None:
         """The last task has ended."""
+        self._held.clear()
         for listener in list(self._listeners):
             self._forget(listener)
         for near in self._nears:

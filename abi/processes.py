@@ -32,11 +32,10 @@ def fork(call: Call):
     """With a limit on tasks: let the kernel fork only below it.  EAGAIN."""
     if call.number == 56 and call.args[0] & _CLONE_NEVER:
         raise SysError(Kind.EPERM)
-    tree, limit = call.sandbox.tree, call.sandbox.pids_limit
-    if limit is not None:
-        if tree.population() >= limit:
+    if call.sandbox.pids_limit is not None:
+        if call.sandbox.is_full():
             raise SysError(Kind.EAGAIN)
-        tree.forking.add(call.task.tid)
+        call.sandbox.tree.forking.add(call.task.tid)
         return Native(after=lambda value: value)  # seen to its end, for one that the kernel refuses
     return Native()
 

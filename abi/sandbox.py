@@ -34,6 +34,9 @@ class Sandbox:
         self.devices = None
         self.objects = Objects()
         self.queues: dict[bytes, object] = {}  # POSIX message queues by name
+        self.containers = None  # containers.hosting.Containers, of a host program
+        self._above: Sandbox | None = None  # the host program's, of a container
+        self._below: list[Sandbox] = []  # those of its containers
         self.host_uid = os.geteuid()
         self.host_gid = os.getegid()
 
@@ -45,6 +48,28 @@ class Sandbox:
     @pids_limit.setter
     def pids_limit(self, number: int | None) -> None:
         self.limits.pids = number
+
+    # A host program's containers count as its own tasks.
+
+    def adopt(self, container: Sandbox) -> None:
+        """A host program has made a container."""
+        container._above = self
+        self._below.append(container)
+
+    def disown(self, container: Sandbox) -> None:
+        """A container has ended."""
+        self._below.remove(container)
+
+    def population(self) -> int:
+        """Tasks, those under way, and zombies."""
+        return self.tree.population() + sum(container.population() for container in self._below)
+
+    def is_full(self) -> bool:
+        """Whether there may be no more tasks."""
+        limit = self.limits.pids
+        if limit is not None and self.population() >= limit:
+            return True
+        return self._above is not None and self._above.is_full()
 
     # To the guest, the user who runs the sandbox is root: what is theirs is root's.
 

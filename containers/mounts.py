@@ -12,7 +12,7 @@ import shutil
 import stat
 
 from containers.roots import mount_point
-from containers.sandbox import CannotRun
+from containers.sandbox import CannotRun, Settings
 from containers.scratch import Scratch
 from vfs.filesystem import PROC_SUPER_MAGIC, FileSystem
 from vfs.hostfs import HostFs, HostNode
@@ -78,23 +78,24 @@ class Table:
         self.read_only: list[bytes] = []
 
 
-def mount(namespace: Namespace, table: Table, scratch: Scratch, sandbox, made_up, terminal: str | None) -> None:
-    """Mount what `table` says; `made_up` are the trees of `containers.sandbox`, `terminal` the sandbox's own.
+def mount(namespace: Namespace, settings: Settings, scratch: Scratch, sandbox, made_up, terminal: str | None) -> None:
+    """Mount what `settings.table` says; `made_up` are the trees of `containers.sandbox`, `terminal` the sandbox's own.
 
     `CannotRun`.
     """
-    Mounter(namespace, scratch, sandbox, made_up, table).mount(terminal)
+    Mounter(namespace, scratch, sandbox, made_up, settings).mount(terminal)
 
 
 class Mounter:
     """The work of `mount`."""
 
-    def __init__(self, namespace: Namespace, scratch: Scratch, sandbox, made_up, table: Table) -> None:
+    def __init__(self, namespace: Namespace, scratch: Scratch, sandbox, made_up, settings: Settings) -> None:
         self._namespace = namespace
         self._scratch = scratch
         self._sandbox = sandbox
         self._proc, self._sys, self._devices = (fs for fs, _ in made_up)
-        self._table = table
+        self._table = settings.table
+        self._view = settings.view
 
     def mount(self, terminal: str | None) -> None:
         for mounting in self._table.mounts:
@@ -158,6 +159,8 @@ class Mounter:
     def _bind(self, mounting: Mounting) -> FileSystem:
         """A host file or directory; the kernel's own trees are the sandbox's, wherever they come from."""
         source = mounting.source
+        if self._view is not None:
+            return self._bind_in_view(mounting)
         try:
             fd = os.open(source, os.O_PATH | os.O_CLOEXEC)
         except OSError as problem:
@@ -175,6 +178,24 @@ class Mounter:
         if place != own[1]:
             raise CannotRun(f"mount {_shown(mounting.target)}: {_shown(source)}: a part of {_shown(own[1])} cannot be mounted")
         return Subtree(own[0], own[0].root)
+
+    def _bind_in_view(self, mounting: Mounting) -> FileSystem:
+        """The same of a place that a host program sees."""
+        source = mounting.source
+        try:
+            found = self._view.find(source)
+        except OSError as problem:
+            raise CannotRun(f"mount {_shown(mounting.target)}: {_shown(source)}: {problem.strerror.lower()}") from None
+        if stat.S_ISCHR(found.node.mode) or stat.S_ISBLK(found.node.mode):
+            return self._device(found.fs.stat(found.node), mounting)
+        own = {self._proc.type: self._proc, self._sys.type: self._sys}.get(found.fs.type)
+        if own is not None:
+            if found.path != found.mount.path:
+                raise CannotRun(f"mount {_shown(mounting.target)}: {_shown(source)}: a part of it cannot be mounted")
+            return Subtree(own, own.root)
+        if found.mount.read_only:
+            mounting.flags.read_only = True
+        return self._view.tree(found)
 
     def _device(self, status: os.stat_result, mounting: Mounting) -> FileSystem:
         for name, _, _ in self._devices.entries(self._devices.root):

@@ -21,6 +21,8 @@ _STORE = ".wh..wh.int80"  # in an upper directory: what is ours there; no layer 
 
 def root(settings: Settings, scratch: Scratch) -> FileSystem:
     """The root file system that `settings` ask for.  `CannotRun`."""
+    if settings.view is not None:
+        return settings.view.tree(settings.view.find(os.fsencode(settings.rootfs)))
     if settings.rootfs is not None:
         return HostFs(_open(settings.rootfs, "--rootfs", "give the directory that is to be the guest's /"), source=b"int80")
     from vfs.layers import LayerFs

@@ -61,8 +61,8 @@ class Settings:
     __slots__ = (
         "allowed", "argv", "attributes", "credentials", "domainname", "env", "force_segv", "group", "hidden", "home", "hooks",
         "hostname", "limits", "lowers", "net", "netns", "no_new_privs", "patch", "policing", "profile", "published", "read_only",
-        "rootfs", "session", "store", "sysctl", "table", "tmpfs", "trace", "tty", "tty_size", "uid_gid", "umask", "upper",
-        "verbose", "volumes", "workdir", "workdir_asked", "workdir_made",
+        "rootfs", "session", "stdio", "store", "sysctl", "table", "tmpfs", "trace", "tty", "tty_size", "uid_gid", "umask",
+        "upper", "verbose", "view", "volumes", "workdir", "workdir_asked", "workdir_made",
     )  # fmt: skip
 
     def __init__(self, rootfs: str | None, argv: list[bytes]) -> None:
@@ -92,6 +92,8 @@ class Settings:
         self.attributes = None  # tracer.attributes.Attributes, what the kernel is told of init
         self.profile = None  # tracer.profile.Profile, asked before the sandbox's own filter
         self.sysctl: dict[bytes, bytes] = {}  # of /proc/sys, by name with dots
+        self.view = None  # containers.view.View, where paths are not the machine's but those of a host program
+        self.stdio: tuple[int, int, int] | None = None  # its standard streams, where they are not int80's own
         self.tty = False  # whether it gets a terminal of its own
         self.session = False  # whether it gets a session of its own also without one
         self.tty_size: tuple[int, int] | None = None  # rows and columns, where it is not to be that of int80's
@@ -161,14 +163,14 @@ class Running:
         sandbox.domainname = settings.domainname
         sandbox.filtered = settings.profile is not None
         relay = self._relay = _relay(settings.tty_size) if settings.tty else None
-        made_up = _made_up(sandbox, (0, 1, 2) if relay is None else (relay.slave,), settings.sysctl)
+        made_up = _made_up(sandbox, (relay.slave,) if relay is not None else settings.stdio or (0, 1, 2), settings.sysctl)
         if settings.table is None:
             roots.mount(namespace, settings, self._scratch, made_up)
         else:
             from containers import mounts
 
             terminal = os.ttyname(relay.slave) if relay is not None else None
-            mounts.mount(namespace, settings.table, self._scratch, sandbox, made_up, terminal)
+            mounts.mount(namespace, settings, self._scratch, sandbox, made_up, terminal)
         self._credentials = settings.credentials or Credentials(*settings.uid_gid)
         if settings.workdir_made:
             _make_directories(namespace, settings.workdir)
@@ -188,9 +190,11 @@ class Running:
         if self.loop is None:
             self.loop = Loop()
         supervisor = self.supervisor = _supervisor(self.loop, self.sandbox, settings)
-        self.loop.told = supervisor.told
+        self.sandbox.containers = _Hosting(self)
+        if settings.view is None:
+            self.loop.told = supervisor.told
         command = Command(self._name, settings.argv, settings.env)
-        command.attributes = settings.attributes
+        command.attributes, command.stdio = settings.attributes, settings.stdio
         if settings.group is not None:
             command.ready = self._grouped
         if relay is not None:
@@ -271,6 +275,8 @@ class Running:
             settings.group.remove()
         if self._keeper is not None:
             self._keeper.close()
+        if self.sandbox is not None and self.sandbox.containers is not None:
+            self.sandbox.containers.close()
         if self.sandbox is not None:
             if self.sandbox.terminal is not None:
                 self.sandbox.terminal.take_back()
@@ -282,6 +288,22 @@ class Running:
             settings.trace[0].close()
         if settings.policing is not None and settings.policing.reports:
             settings.policing.beyond.report()
+
+
+class _Hosting:
+    """`containers.hosting.Containers`, imported when a host program first asks for something."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+
+    def __getattr__(self, name: str):
+        from containers.hosting import Containers
+
+        self._running.sandbox.containers = containers = Containers(self._running)
+        return getattr(containers, name)
+
+    def close(self) -> None:
+        pass
 
 
 def _relay(size: tuple[int, int] | None):

@@ -45,12 +45,12 @@ DEVICES = {
 _DEFAULT_SIZES = {"tmpfs": 0}
 
 
-def table(config: Config, bundle: str, problems: Problems, warn) -> Table:
+def table(config: Config, bundle: str, problems: Problems, warn, view=None) -> Table:
     """What is to be mounted; `warn(path, reason)` is told what cannot be as it is asked for.  `ConfigError`."""
     linux = config.linux or Linux()
     result = Table()
     for index, mount in enumerate(config.mounts):
-        result.mounts.append(_mounting(mount, bundle, f"mounts[{index}]", problems, warn))
+        result.mounts.append(_mounting(mount, bundle, f"mounts[{index}]", problems, warn, view))
     result.nodes = [Node(path.encode(), os.makedev(*number)) for path, number in DEVICES.items()]
     for index, device in enumerate(linux.devices):
         if device.type != "c" or (device.major, device.minor) not in DEVICES.values():
@@ -67,7 +67,7 @@ def table(config: Config, bundle: str, problems: Problems, warn) -> Table:
 _HARMLESS = ", ".join(path.removeprefix("/dev/") for path in DEVICES)
 
 
-def _mounting(mount: Mount, bundle: str, path: str, problems: Problems, warn) -> Mounting:
+def _mounting(mount: Mount, bundle: str, path: str, problems: Problems, warn, view) -> Mounting:
     found: dict[str, object] = {"atime": b"relatime", "diratime": True}
     data: list[str] = []
     for index, option in enumerate(mount.options):
@@ -88,9 +88,9 @@ def _mounting(mount: Mount, bundle: str, path: str, problems: Problems, warn) ->
     source = mount.source
     if kind == "bind":
         source = os.path.join(bundle, source)
-        if not os.path.lexists(source):
+        if not (os.path.lexists(source) if view is None else view.exists(source)):
             raise problems.error(f"{path}.source", "is not there")
-        if stat.S_ISSOCK(os.stat(source).st_mode if os.path.exists(source) else 0):
+        if view is None and stat.S_ISSOCK(os.stat(source).st_mode if os.path.exists(source) else 0):
             warn(f"{path}.source", "is a socket of the host's, which nobody inside connects to")
     result = Mounting(kind, os.fsencode(absolute(mount.destination)), os.fsencode(source), flags)
     result.copy = bool(found.get("copy"))

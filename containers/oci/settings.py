@@ -54,9 +54,12 @@ class Command:
         self.warnings: list[str] = []
 
 
-def outcome(config: Config, bundle: str) -> Outcome:
-    """What a checked configuration comes to for the bundle in a directory.  `ConfigError` for what cannot be kept."""
-    bundle = os.path.abspath(bundle)
+def outcome(config: Config, bundle: str, view=None) -> Outcome:
+    """What a checked configuration comes to for the bundle in a directory.  `ConfigError` for what cannot be kept.
+
+    With a `view` (containers.view.View) paths are what a host program sees at them.
+    """
+    bundle = os.path.abspath(bundle) if view is None else bundle
     problems = Problems("config.json", msgspec.to_builtins(config))
     warnings: list[str] = []
 
@@ -64,7 +67,7 @@ def outcome(config: Config, bundle: str) -> Outcome:
         warnings.append(str(problems.error(path, f"is not kept: {reason}")))
 
     rootfs = os.path.join(bundle, config.root.path)
-    if not os.path.isdir(rootfs):
+    if not (os.path.isdir(rootfs) if view is None else view.is_directory(rootfs)):
         raise problems.error("root.path", "is not a directory of the bundle's")
     command = command_of(config.process, problems, "process.")
     warnings += command.warnings
@@ -76,7 +79,8 @@ def outcome(config: Config, bundle: str) -> Outcome:
     linux = config.linux or Linux()
     _names(config, linux, settings)
     _namespaces(linux, settings, problems, warn)
-    settings.table = mountings.table(config, bundle, problems, warn)
+    settings.view = view
+    settings.table = mountings.table(config, bundle, problems, warn, view)
     for name, value in linux.sysctl.items():
         _sysctl(checks.sysctl_name(name), value, settings)
     if linux.personality is not None:
@@ -84,7 +88,7 @@ def outcome(config: Config, bundle: str) -> Outcome:
     if linux.seccomp is not None:
         settings.profile = filters.compiled(linux.seccomp, problems)
     if linux.resources is not None:
-        place = cgroup.place(linux.cgroups_path)
+        place = cgroup.place(linux.cgroups_path) if view is None else None
         files = resources(linux.resources, settings, warn, place is not None)
         if place is not None and files:
             settings.group = cgroup.Group(place, files)

@@ -163,7 +163,7 @@ def test_its_files_are_those_that_the_host_program_has(run, programs, bundle, tm
         ({"hooks": {"prestart": [{"path": "/bin/true"}]}}, NOT_ALLOWED, "hooks"),
         ({"hooks": {"poststop": [{"path": "/bin/true"}]}}, NOT_ALLOWED, "hooks"),
         ({"linux": {"namespaces": [{"type": "network", "path": "/proc/self/ns/net"}]}}, NOT_ALLOWED, "network"),
-        ({"mounts": [{"destination": "/x", "type": "bind", "source": "/nowhere", "options": ["bind"]}]}, BAD_ARGUMENT, "mounts[0]"),
+        ({"mounts": [{"destination": "/x", "source": "/nowhere", "options": ["bind"]}]}, BAD_ARGUMENT, "mounts[0]"),
     ],
     ids=["command", "program", "property", "root", "prestart", "poststop", "network", "source"],
 )

@@ -19,7 +19,8 @@ from vfs import kernel
 from vfs.hostfs import kept_status
 from vfs.kernel import self_path
 from vfs.namespace import FsContext, Judged, Location, OpenFile, Rules
-from vfs.rights import WRITE
+from vfs.rights import WRITE, Rights
+from vfs.setid import writes
 
 AT_SYMLINK_NOFOLLOW = 0x100
 AT_EACCESS = 0x200
@@ -90,17 +91,17 @@ def open_found(call: Call, found: Location | OpenFile, flags: int, cloexec: bool
         raise SysError(Kind.EACCES)
     if flags & os.O_DIRECTORY and mode != 0o040000:
         raise SysError(Kind.ENOTDIR)
-    writes = flags & (_WRITES | os.O_TRUNC)
-    if writes and found.mount.read_only and mode in (_S_IFREG, 0o040000):
+    changes = flags & (_WRITES | os.O_TRUNC)
+    if changes and found.mount.read_only and mode in (_S_IFREG, 0o040000):
         raise SysError(Kind.EISDIR if mode == 0o040000 else Kind.EROFS)
     if rights is not None:
-        if writes and mode == 0o040000 and not path:
+        if changes and mode == 0o040000 and not path:
             raise SysError(Kind.EISDIR)
         rights.check_open(found, flags)
-        if writes and mode == _S_IFREG and not path:
-            _drop_set_id(found)
     try:
         fd = found.fs.open(found.node, flags)
+        if rights is not None and changes and mode == _S_IFREG and not path:
+            _lose_set_id(call, found, rights, None if flags & os.O_TRUNC else fd)
         claims = mode == _S_IFCHR and not flags & (os.O_NOCTTY | os.O_PATH) and _claims(call, fd)
         return InstallFile(fd, cloexec, path, claims)
     except BlockingIOError:
@@ -121,16 +122,29 @@ def _claims(call: Call, fd: int) -> bool:
     return os.isatty(fd) and os.fstat(fd).st_rdev != _PTMX and os.getsid(pid) == pid and not controlling_terminal(pid)
 
 
-def _drop_set_id(found: Location) -> None:
-    """Somebody may write a program now: whom it made others believe it was, it does no longer.
+def _lose_set_id(call: Call, found: Location, rights: Rights, fd: int | None = None) -> None:
+    """A program that somebody writes loses the set-id bits he may not keep: now, or when `fd` has been written to."""
 
-    The kernel does so when something is written, which nobody sees here.
-    """
-    mode = found.fs.stat(found.node).st_mode
-    dropped = mode & ~0o6000 if mode & 0o010 else mode & ~0o4000
-    if dropped != mode:
-        found.fs.chmod(found.node, dropped & 0o7777)
+    def drop() -> None:
         found.node.refresh()
+        status = found.fs.stat(found.node)
+        left = rights.mode_written(status)
+        if left != status.st_mode:
+            found.fs.chmod(found.node, left & 0o7777)
+            found.node.refresh()
+
+    status = found.fs.stat(found.node)
+    if rights.mode_written(status) != status.st_mode and (fd is None or not _await_write(call, fd, drop)):
+        drop()
+
+
+def _await_write(call: Call, fd: int, drop) -> bool:
+    known = writes.fd
+    if not writes.wait(OpenFile(os.dup(fd)), drop):
+        return False
+    if known < 0 and call.sandbox.network.serve is not None:
+        call.sandbox.network.serve(writes.fd, writes.look)
+    return True
 
 
 def _reopen(target: OpenFile, flags: int) -> int:
@@ -527,9 +541,16 @@ def _chown(call: Call, found: Location | OpenFile, uid: int, gid: int):
         return OK
     check_writable(found)
     rights = call.rights
-    if rights is not None:
-        rights.check_chown(found.fs.stat(found.node), *(None if number == KEEP else number for number in (uid, gid)))
+    if rights is None:
+        found.fs.chown(found.node, _minus(uid), _minus(gid))
+        return OK
+    status = found.fs.stat(found.node)
+    left = rights.mode_given_away(status, *(None if number == KEEP else number for number in (uid, gid)))
     found.fs.chown(found.node, _minus(uid), _minus(gid))
+    if left != status.st_mode:
+        found.node.refresh()
+        if found.fs.stat(found.node).st_mode != left:
+            found.fs.chmod(found.node, left & 0o7777)
     return OK
 
 
@@ -657,6 +678,6 @@ def truncate(call: Call):
         rights = call.rights
         if rights is not None:
             rights.check(found, WRITE)
-            _drop_set_id(found)
+            _lose_set_id(call, found, rights)
     found.fs.truncate(found.node, length)
     return OK

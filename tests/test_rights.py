@@ -11,6 +11,7 @@ from fakes import AT_FDCWD, Guest, Out
 from procs.credentials import Credentials, FileCapabilities
 from vfs.hostfs import KeptStat
 from vfs.rights import EXECUTE, READ, WRITE, Rights
+from vfs.setid import writes
 
 _DIRECTORY, _FILE = 0o040000, 0o100000
 
@@ -117,6 +118,78 @@ def test_a_hard_link_to_what_one_may_not_write_is_refused(user):
     if not os.path.exists("/proc/sys/fs/protected_hardlinks") or open("/proc/sys/fs/protected_hardlinks").read(1) == "0":
         pytest.skip("protected_hardlinks is off")
     assert user("link", b"/roots/file", b"/own/link") == -errno.EPERM
+
+
+def _mode(call, path: bytes) -> int:
+    status = Out(144)
+    assert call("stat", path, status) == 0
+    return int.from_bytes(status.guest[24:28], "little") & 0o7777
+
+
+@pytest.fixture
+def program(user):
+    """A set-id program of root's that anybody may write."""
+    user.task.credentials = Credentials()
+    assert user("chmod", b"/roots/file", 0o6777) == 0
+    user.task.credentials = Credentials(1000, 1000)
+    yield b"/roots/file"
+    writes.close()
+
+
+def test_set_id_bits_go_when_something_is_written_not_before(user, program):
+    fd = user("open", program, os.O_RDWR)
+    assert _mode(user, program) == 0o6777
+    os.write(user.files.table[fd], b"other code")
+    assert _mode(user, program) == 0o777
+
+
+def test_a_file_without_a_name_is_not_awaited(user, program):
+    user("open", program, os.O_RDWR)
+    user.task.credentials = Credentials()
+    assert user("unlink", program) == 0
+    writes.look()
+    assert not writes.awaits
+
+
+def test_truncation_takes_set_id_bits_at_once(user, program):
+    assert user("truncate", program, 0) == 0
+    assert _mode(user, program) == 0o777
+
+
+def test_one_who_may_keep_set_id_bits_does(user, program):
+    user.task.credentials.effective = 1 << 4
+    fd = user("open", program, os.O_RDWR | os.O_TRUNC)
+    os.write(user.files.table[fd], b"other code")
+    assert _mode(user, program) == 0o6777
+
+
+def test_set_id_bits_that_cannot_be_awaited_go_at_once(user, program, monkeypatch):
+    monkeypatch.setattr(writes, "wait", lambda file, drop: False)
+    user("open", program, os.O_RDWR)
+    assert _mode(user, program) == 0o777
+
+
+@pytest.mark.parametrize(
+    ("mode", "gid", "new", "left"),
+    [
+        (0o4755, 1000, None, 0o755),
+        (0o2755, 60, None, 0o755),
+        (0o2644, 60, None, 0o2644),  # of a group the user is in
+        (0o2644, 70, None, 0o644),
+        (0o6644, 60, 60, 0o2644),
+        (0o755, 60, None, 0o755),
+    ],
+)
+def test_a_file_that_is_given_away_loses_set_id_bits(mode, gid, new, left):
+    assert _rights(groups=(60,)).mode_given_away(_status(_FILE | mode, 1000, gid), None, new) == _FILE | left
+
+
+def test_who_gives_nothing_away_is_asked_only_for_bits_that_go():
+    rights = _rights(groups=(60,))
+    assert rights.mode_given_away(_status(_FILE | 0o2644, 3, 60), None, None) == _FILE | 0o2644
+    with pytest.raises(PermissionError):
+        rights.mode_given_away(_status(_FILE | 0o2755, 3, 60), None, None)
+    assert rights.mode_given_away(_status(_DIRECTORY | 0o6755, 3, 60), None, None) == _DIRECTORY | 0o6755
 
 
 def test_the_number_of_the_hosts_user_is_another_user_inside(user):

@@ -127,14 +127,6 @@ def _sides(int80, program: Path, place: Path, kind: str, script: _Script) -> Non
     _compare(script, native, inside)
 
 
-#: Scripts that meet what is known to differ.
-KNOWN = {
-    113: pytest.mark.xfail(reason="chown to nobody in particular (-1, -1) of another's file is EPERM inside, 0 natively"),
-    118: pytest.mark.xfail(reason="a set-gid bit that natively stays is dropped inside"),
-    121: pytest.mark.xfail(reason="set-id bits that natively stay are dropped inside"),
-}
-
-
 @pytest.mark.parametrize("kind", ["root", "user", "root layer", "user layer"])
 @pytest.mark.parametrize("seed", range(2))
 def test_users_may_do_what_they_may_natively(int80, guest, place, kind, seed):
@@ -143,6 +135,6 @@ def test_users_may_do_what_they_may_natively(int80, guest, place, kind, seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["root", "user", "root layer", "user layer"])
-@pytest.mark.parametrize("seed", [pytest.param(seed, marks=KNOWN.get(seed, ())) for seed in (*range(100, 125, 3), 113)])
+@pytest.mark.parametrize("seed", (*range(100, 125, 3), 113))
 def test_users_may_do_what_they_may_natively_at_length(int80, guest, place, kind, seed):
     _sides(int80, guest("users"), place, kind, _Script(seed, 1500))

@@ -11,6 +11,7 @@ import os
 import stat
 
 from vfs.kernel import self_path
+from vfs.setid import writes
 
 KEPT = b"user.containers.override_stat"
 FILE = b".int80-owners"
@@ -56,6 +57,8 @@ _beside: dict[Inode, Kept] = {}  # of all trees: few are ever in it
 
 def kept(fd: int, status: os.stat_result) -> Kept | None:
     """What is kept of an open file; the sticky bit, which says nothing on a file, marks those with an attribute."""
+    if writes.fd >= 0:
+        writes.look()
     if status.st_mode & stat.S_ISVTX and not stat.S_ISLNK(status.st_mode):
         try:
             return Kept.parse(os.getxattr(self_path(fd), KEPT), status.st_mode)

@@ -128,23 +128,42 @@ class Rights:
             raise error(errno.EPERM)
         self.check(where, WRITE)
 
-    def check_chown(self, status, uid: int | None, gid: int | None) -> None:
-        """EPERM unless an owner or a group (None: the one there is) may be given.  chown(2)."""
-        if status.st_mode & _IFMT != _IFDIR and status.st_mode & (_ISUID | _ISGID):
-            self.check_owner(status)  # whose bits go, which is a change of mode
-        if self.effective & CHOWN:
-            return
+    def mode_given_away(self, status, uid: int | None, gid: int | None) -> int:
+        """The mode of a file after an owner or a group (None: the one there is) was given to it.  EPERM; chown(2)."""
         owner, group = self.owner(status)
-        mine = owner == self.fsuid
-        if (uid is not None and not (mine and uid == owner)) or (
-            gid is not None and not (mine and (gid == group or self.in_group(gid)))
-        ):
-            raise error(errno.EPERM)
+        if not self.effective & CHOWN:
+            mine = owner == self.fsuid
+            if (uid is not None and not (mine and uid == owner)) or (
+                gid is not None and not (mine and (gid == group or self.in_group(gid)))
+            ):
+                raise error(errno.EPERM)
+        mode = status.st_mode
+        left = mode if mode & _IFMT == _IFDIR else self._without_set_id(mode, group)
+        if left != mode:  # which is a change of mode as chmod(2) makes one
+            self.check_owner(status)
+            if not self._may_set_gid_bit(group if gid is None else gid):
+                left &= ~_ISGID
+        return left
+
+    def mode_written(self, status) -> int:
+        """The mode of a file that this user has written to.  write(2)."""
+        if self.effective & FSETID:
+            return status.st_mode
+        return self._without_set_id(status.st_mode, self.owner(status)[1])
+
+    def _without_set_id(self, mode: int, gid: int) -> int:
+        """A set-gid bit without the group's execute bit says nothing of programs, and stays with the group's own."""
+        if mode & _IXGRP or not self._may_set_gid_bit(gid):
+            mode &= ~_ISGID
+        return mode & ~_ISUID
+
+    def _may_set_gid_bit(self, gid: int) -> bool:
+        return bool(self.effective & FSETID or self.in_group(gid))
 
     def mode_kept(self, status, mode: int) -> int:
         """What is left of a mode that is set: no set-gid bit for a group the user is not in.  EPERM; chmod(2)."""
         self.check_owner(status)
-        if mode & _ISGID and not self.effective & FSETID and not self.in_group(self.owner(status)[1]):
+        if not self._may_set_gid_bit(self.owner(status)[1]):
             mode &= ~_ISGID
         return mode
 

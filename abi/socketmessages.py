@@ -24,13 +24,15 @@ from abi.sockets import find_unix, room_for_address, shown_unix, tell_address, t
 from vfs import kernel
 from vfs.namespace import OpenFile
 
-_MSG_OOB, _MSG_FASTOPEN, _MSG_ZEROCOPY, _MSG_CMSG_CLOEXEC, _MSG_WAITFORONE = 1, 0x20000000, 0x4000000, 0x40000000, 0x10000
+_MSG_OOB, _MSG_FASTOPEN, _MSG_ZEROCOPY, _MSG_CMSG_CLOEXEC = 1, 0x20000000, 0x4000000, 0x40000000
 _MSGHDR = struct.Struct("<QI4xQQQQi4x")  # name, namelen, iov, iovlen, control, controllen, flags
 _MMSGHDR_SIZE = _MSGHDR.size + 8
 _IOV_MAX = 1024
 _DATAGRAM_MAX = 1 << 23
 _STREAM_MAX = 1 << 24  # bytes of a stream that one call sends at most; more is a short write, as after a signal
-_TGKILL, _RECVMSG = 234, 47
+_TGKILL = 234
+_U32 = 0xFFFFFFFF
+_AT_ONCE = 32  # messages of one call that wait, or whose senders' names are put below the caller's stack
 
 
 class Message:
@@ -46,6 +48,11 @@ class Message:
         self.control = control.Control()
         self.target = b""  # where it really goes,
         self.name: Name | None = None  # or to whom
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether it is dropped where nobody takes it at once, as a datagram of UDP's is."""
+        return bool(self.sock.made_up and self.sock.is_inet and not self.sock.is_stream and self.address)
 
 
 # -- sending ----------------------------------------------------------------------------------------
@@ -98,10 +105,10 @@ def _direct(call: Call, message: Message) -> None:
         raise SysError(Kind.EOPNOTSUPP)
 
 
-def _send(call: Call, message: Message):
-    """Send, now if that is possible; else the caller waits for it aside."""
+def _send(call: Call, message: Message, now: bool = True):
+    """Send, now if that is possible; else, or if others come before, the caller waits for it aside."""
     sock = message.sock
-    if sock.made_up and sock.is_inet and not sock.is_stream and message.address:
+    if message.is_dropped:
         return Return(loopback.send(call, sock, message.data, message.address, message.flags & ~_MSG_OOB))
     _direct(call, message)
     task, process = call.task.tid, call.process.pid
@@ -111,9 +118,10 @@ def _send(call: Call, message: Message):
     target = message.target if message.name is None else message.name.address
     done = 0
     try:
-        with host.without_rights():
-            done = host.sendmsg(sock.fd, data, target, extra, flags | host.MSG_DONTWAIT)
-        if done == len(data) or not sock.is_stream or not _may_wait(sock, flags):
+        if now:
+            with host.without_rights():
+                done = host.sendmsg(sock.fd, data, target, extra, flags | host.MSG_DONTWAIT)
+        if now and (done == len(data) or not sock.is_stream or not _may_wait(sock, flags)):
             return Return(done)
     except OSError as problem:
         _complain(problem, quiet, process, task)
@@ -173,7 +181,8 @@ def sendto(call: Call):
         return _send(call, Message(sock, data, address, call.int(3)))
 
 
-def _send_message(call: Call, sock: Socket, pointer: int, flags: int):
+def _message(call: Call, sock: Socket, pointer: int, flags: int) -> Message:
+    """What a guest's ``struct msghdr`` says is to be sent.  EFAULT, EINVAL, EMSGSIZE, and those of `control.taken`."""
     name, length, vector, count, extra, extra_length, _ = _MSGHDR.unpack(call.memory.read(pointer, _MSGHDR.size))
     length = length - (1 << 32) if length >> 31 else length
     if length < 0:
@@ -181,7 +190,7 @@ def _send_message(call: Call, sock: Socket, pointer: int, flags: int):
     address = read_address(call, name, min(length, 128)) if name else b""
     message = Message(sock, _gather(call, sock, vector, count), address, flags)
     message.control = control.taken(call, sock, extra, extra_length)
-    return _send(call, message)
+    return message
 
 
 _COPIED = "the supervisor copies what is sent; "
@@ -190,39 +199,56 @@ _COPIED = "the supervisor copies what is sent; "
 @linux.answer(46, "sendmsg", _COPIED + "MSG_FASTOPEN and MSG_ZEROCOPY are EOPNOTSUPP", Support.PARTIAL)
 def sendmsg(call: Call):
     with socket_of(call, call.int(0)) as sock:
-        return _send_message(call, sock, call.args[1], call.int(2))
+        return _send(call, _message(call, sock, call.args[1], call.int(2)))
 
 
 @linux.answer(307, "sendmmsg", _COPIED + "MSG_FASTOPEN and MSG_ZEROCOPY are EOPNOTSUPP", Support.PARTIAL)
 def sendmmsg(call: Call):
-    """sendmmsg(2): only for the first message will it wait."""
+    """sendmmsg(2).  Once a message has to wait, those behind it wait too; of very many the rest is for the next call."""
     flags = call.int(3)
+    sent = size = 0
+    waiting: list = []
     with socket_of(call, call.int(0)) as sock:
-        for index in range(min(call.args[2] & 0xFFFFFFFF, _IOV_MAX)):
-            pointer = call.args[1] + index * _MMSGHDR_SIZE
+        while sent + len(waiting) < min(call.args[2] & _U32, _IOV_MAX) and size < _STREAM_MAX and len(waiting) < _AT_ONCE:
+            pointer = call.args[1] + (sent + len(waiting)) * _MMSGHDR_SIZE
             try:
-                result = _send_message(call, sock, pointer, flags if not index else flags | host.MSG_DONTWAIT)
+                message = _message(call, sock, pointer, flags)
+                if waiting and message.is_dropped:
+                    break  # it would be sent now
+                result = _send(call, message, now=not waiting)
             except (SysError, OSError):
-                if index:
-                    return Return(index)
+                if sent or waiting:
+                    break
                 raise
+            length = len(message.data)
             if isinstance(result, Later):
-                size = len(_gather(call, sock, *struct.unpack("<QQ", call.memory.read(pointer + 16, 16))))
-                call.memory.write(pointer + _MSGHDR.size, size.to_bytes(4, "little"))  # workers touch no memory
-                return Later(_counted_as_one(result.work))
-            call.memory.write(pointer + _MSGHDR.size, result.value.to_bytes(4, "little"))
-        return Return(min(call.args[2] & 0xFFFFFFFF, _IOV_MAX))
+                waiting.append(result.work)
+            else:
+                sent, length = sent + 1, result.value
+            size += length
+            call.memory.write(pointer + _MSGHDR.size, length.to_bytes(4, "little"))  # now: workers touch no memory
+    return Later(_one_after_another(sent, waiting)) if waiting else Return(sent)
 
 
-def _counted_as_one(work):
+def _one_after_another(sent: int, waiting: list):
     def run(cancelled) -> Return:
-        work(cancelled)
-        return Return(1)
+        count = sent
+        for work in waiting:
+            try:
+                work(cancelled)
+            except OSError:
+                if count:
+                    break
+                raise
+            count += 1
+        return Return(count)
 
     return run
 
 
 # -- receiving --------------------------------------------------------------------------------------
+
+_Header = tuple[int, int, int, int, int, int, int]  # as _MSGHDR has it
 
 
 def _shown(call: Call, view: int, made_up: bool, raw: bytes) -> bytes:
@@ -256,61 +282,100 @@ def recvfrom(call: Call):
 _NAME_ROOM = 112
 
 
-def _receive(call: Call, pointer: int, flags: int, finish=None):
-    """recvmsg(2); `finish(value)` ends it.
+class _Incoming:
+    """What has to be put right beside the messages that come in at a socket: who sent them."""
 
-    Where the sender's name is wanted, by the guest or to tell whose its credentials are, and the guest has no room for
-    one of the kernel's, the kernel is given a header of our own.
-    """
-    header = list(_MSGHDR.unpack(call.memory.read(pointer, _MSGHDR.size)))
-    name, room, extra = header[0], header[1], header[4]
-    if name and room >> 31:
+    __slots__ = ("_call", "_made_up", "_named", "_nameless", "_told_ids", "_view")
+
+    def __init__(self, call: Call, fd: int) -> None:
+        self._call = call
+        with socket_of(call, fd) as sock:
+            self._view = sock.family
+            self._made_up = sock.made_up
+            self._named = sock.made_up or sock.is_unix  # otherwise than the guest knows
+            self._nameless = sock.made_up and sock.is_stream
+            self._told_ids = sock.is_unix and bool(host.getint(sock.fd, host.SOL_SOCKET, host.SO_PASSCRED))
+
+    def concerns(self, header: _Header) -> bool:
+        """Whether a message has something to be put right."""
+        return bool((self._named and header[0]) or (self._told_ids and header[4]))
+
+    def put_right(self, pointer: int, header: _Header, given: bytes) -> None:
+        """Finish a message that came in by the kernel's header `given`, for the guest whose own is at `pointer`."""
+        memory = self._call.memory
+        place, length, _, _, extra, controls, told = _MSGHDR.unpack_from(given)
+        name, room = header[0], header[1]
+        raw = memory.read(place, min(length, _NAME_ROOM)) if place else b""
+        if self._told_ids and controls:
+            sender = self._call.sandbox.network.names.find(raw) if len(raw) > 2 else None
+            for at, data in control.put_right(self._call, memory.read(extra, controls), sender):
+                memory.write(extra + at, data)
+        if name:
+            shown = b"" if self._nameless else _shown(self._call, self._view, self._made_up, raw)
+            memory.write(name, shown[:room])
+            memory.write(pointer + 8, len(shown).to_bytes(4, "little"))
+        memory.write(pointer + 40, controls.to_bytes(8, "little") + told.to_bytes(4, "little", signed=True))
+
+
+def _header(data: bytes, at: int = 0) -> _Header:
+    """The fields of a guest's ``struct msghdr``.  EINVAL."""
+    header = _MSGHDR.unpack_from(data, at)
+    if header[0] and header[1] >> 31:
         raise SysError(Kind.EINVAL)
-    with socket_of(call, call.int(0)) as sock:
-        view, made_up, stream = sock.family, sock.made_up, sock.is_stream
-        told_ids = sock.is_unix and extra and bool(host.getint(sock.fd, host.SOL_SOCKET, host.SO_PASSCRED))
-    if not told_ids and (not name or not (made_up or view == host.AF_UNIX)):
-        return Native() if finish is None else Native({1: pointer, 2: flags}, number=_RECVMSG, after=finish)
-    place, names = pointer, name
-    if not name or room < _NAME_ROOM:
-        place = call.below(_MSGHDR.size + _NAME_ROOM)
-        header[0], header[1] = names, _ = place + _MSGHDR.size, _NAME_ROOM
-        call.memory.write(place, _MSGHDR.pack(*header))
+    return header
 
-    def after(value: int) -> int:
-        if value >= 0:
-            _, length, _, _, _, controls, told = _MSGHDR.unpack(call.memory.read(place, _MSGHDR.size))
-            raw = call.memory.read(names, min(length, _NAME_ROOM))
-            if told_ids and controls:
-                sender = call.sandbox.network.names.find(raw) if len(raw) > 2 else None
-                for at, data in control.put_right(call, call.memory.read(extra, controls), sender):
-                    call.memory.write(extra + at, data)
-            if name:
-                shown = b"" if made_up and stream else _shown(call, view, made_up, raw)
-                call.memory.write(name, shown[:room])
-                call.memory.write(pointer + 8, len(shown).to_bytes(4, "little"))
-            call.memory.write(pointer + 40, controls.to_bytes(8, "little") + told.to_bytes(4, "little", signed=True))
-        return value if finish is None else finish(value)
 
-    return Native({1: place, 2: flags}, number=_RECVMSG, after=after)
+def _is_short(header: _Header) -> bool:
+    """Whether the guest has no room for one of the kernel's own names, by which the sender is looked up."""
+    return not header[0] or header[1] < _NAME_ROOM
 
 
 @linux.steer(47, "recvmsg")
 def recvmsg(call: Call):
-    return _receive(call, call.args[1], call.int(2))
-
-
-@linux.steer(299, "recvmmsg", "one message a call; the timeout is not looked at", Support.PARTIAL)
-def recvmmsg(call: Call):
-    if not call.args[2] & 0xFFFFFFFF:
-        raise SysError(Kind.EINVAL)
+    """recvmsg(2).  Where a name is wanted, and the guest has no room for one of the kernel's, it is given a header of our own."""
     pointer = call.args[1]
+    header = _header(call.memory.read(pointer, _MSGHDR.size))
+    incoming = _Incoming(call, call.int(0))
+    if not incoming.concerns(header):
+        return Native()
+    place = pointer
+    if _is_short(header):
+        place = call.below(_MSGHDR.size + _NAME_ROOM)
+        call.memory.write(place, _MSGHDR.pack(place + _MSGHDR.size, _NAME_ROOM, *header[2:]))
 
-    def finish(value: int) -> int:
-        if value < 0:
-            return value
-        call.memory.write(pointer + _MSGHDR.size, value.to_bytes(4, "little"))
-        return 1
+    def after(value: int) -> int:
+        if value >= 0:
+            incoming.put_right(pointer, header, call.memory.read(place, _MSGHDR.size))
+        return value
 
-    return _receive(call, pointer, call.int(3) & ~_MSG_WAITFORONE, finish)
+    return Native({1: place}, after=after)
 
+
+@linux.steer(299, "recvmmsg", "of messages whose senders are to be told, 32 a call at most", Support.PARTIAL)
+def recvmmsg(call: Call):
+    """recvmmsg(2), as `recvmsg`: the kernel fills an array of our own, or the guest's where it has room for names."""
+    pointer = place = call.args[1]
+    incoming = _Incoming(call, call.int(0))
+    data = call.memory.read_some(pointer, min(call.args[2] & _U32, _IOV_MAX) * _MMSGHDR_SIZE)
+    headers = [_header(data, at) for at in range(0, len(data) - _MMSGHDR_SIZE + 1, _MMSGHDR_SIZE)]
+    concerned = [header for header in headers if incoming.concerns(header)]
+    if not concerned:
+        return Native()
+    count = len(headers)
+    if any(map(_is_short, concerned)):
+        count = min(count, _AT_ONCE)
+        place = call.below(count * (_MMSGHDR_SIZE + _NAME_ROOM))
+        names = range(place + count * _MMSGHDR_SIZE, 1 << 64, _NAME_ROOM)
+        packed = [_MSGHDR.pack(name, _NAME_ROOM, *rest) for name, (_, _, *rest) in zip(names, headers[:count], strict=False)]
+        call.memory.write(place, b"".join(header + bytes(8) for header in packed))
+
+    def after(value: int) -> int:
+        if value > 0:
+            given = call.memory.read(place, value * _MMSGHDR_SIZE)
+            for index in range(value):
+                at = index * _MMSGHDR_SIZE
+                incoming.put_right(pointer + at, headers[index], given[at : at + _MSGHDR.size])
+                call.memory.write(pointer + at + _MSGHDR.size, given[at + _MSGHDR.size : at + _MSGHDR.size + 4])
+        return value
+
+    return Native({1: place, 2: count}, after=after)

@@ -100,6 +100,16 @@ def test_what_waits_is_interrupted_or_goes_on_as_natively(sockets, guest):
     assert native.stdout.splitlines()[-1] == "signal: PIPE"
 
 
+def test_many_messages_of_one_call_are_those_the_kernel_gives(run, guest):
+    program = run.put(guest("many_messages"), "many")
+    native = subprocess.run([guest("many_messages")], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(
+        [*run._command, "run", "--rootfs", str(run.root), "--", program], capture_output=True, text=True, timeout=60
+    )  # fmt: skip
+    assert (done.stdout.splitlines(), done.stderr) == (native.stdout.splitlines(), "")
+    assert "sent 5: 300000 300000 300000 300000 300000" in done.stdout
+
+
 def test_sockets_sent_over_themselves_are_the_kernels_to_collect(sockets):
     assert sockets("cycles") == ["900 sent; a closed one: EBADF", "a closed descriptor: EBADF"]
 

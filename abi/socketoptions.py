@@ -6,19 +6,22 @@ from abi.dispatch import OK, Call, Plane, Support, When
 from abi.errors import Kind, SysError
 from abi.linux import linux
 from abi.net import control, host
-from abi.net.host import SO_INCOMING_CPU, SO_PASSCRED, SO_PEERCRED, SO_REUSEPORT, SO_TYPE, SOCK_RAW, SOL_SOCKET
-from abi.net.sockets import CORK, NODELAY, REUSEPORT, V6ONLY, Socket, socket_of
+from abi.net.host import SO_ACCEPTCONN, SO_INCOMING_CPU, SO_PASSCRED, SO_PEERCRED, SO_REUSEPORT, SO_TYPE, SOCK_RAW, SOL_SOCKET
+from abi.net.options import CONGESTION, IP, IPV6, TCP, UDP
+from abi.net.sockets import REUSEPORT, V6ONLY, Socket, socket_of
 
 _SO_BINDTODEVICE, _SO_ATTACH_FILTER, _SO_PEERSEC, _SO_MARK, _SO_PROTOCOL, _SO_DOMAIN = 25, 26, 31, 36, 38, 39
 _SO_ATTACH_BPF, _SO_ATTACH_REUSEPORT_CBPF, _SO_ATTACH_REUSEPORT_EBPF, _SO_PEERGROUPS = 50, 51, 52, 59
 _SO_NETNS_COOKIE, _SO_PASSPIDFD, _SO_PEERPIDFD = 71, 76, 77
-_SOL_IP, _SOL_TCP, _SOL_UDP, _SOL_IPV6, _SOL_NETLINK = 0, 6, 17, 41, 270
-_TCP_NODELAY, _TCP_CORK = 1, 3
+_SOL_NETLINK = 270
+_TCP_INFO, _TCP_CONGESTION = 11, 13
 _IPV6_V6ONLY = 26
 _OPTION_MAX = 1 << 16
+_TCP_INFO_SIZE = 248
+_ESTABLISHED, _CLOSE, _LISTEN = 1, 7, 10  # of tcp_states.h
 
 #: Options by which a datagram would go another way than to its address, as the list of --allow sees it.
-_ROUTING = {(_SOL_IP, 4), *((_SOL_IPV6, option) for option in (6, 9, 54, 55, 57, 59))}
+_ROUTING = {(IP, 4), *((IPV6, option) for option in (6, 9, 54, 55, 57, 59))}
 
 #: Of SOL_SOCKET: what the supervisor answers, as it is of processes, or of a made-up socket, or is not to be had.
 _ANSWERED = (
@@ -30,17 +33,6 @@ _ABSENT = (_SO_PEERSEC, _SO_PEERGROUPS, _SO_NETNS_COOKIE, _SO_PASSPIDFD, _SO_PEE
 _NOT_ALLOWED = (
     _SO_BINDTODEVICE, _SO_MARK, _SO_ATTACH_BPF, _SO_ATTACH_REUSEPORT_CBPF, _SO_ATTACH_REUSEPORT_EBPF,
 )  # fmt: skip
-
-# What Linux starts with, for options that mean nothing inside; setting them is no error and changes nothing.
-_DEFAULTS = {
-    _SOL_TCP: {
-        2: 65483, 4: 7200, 5: 75, 6: 9, 7: 6, 8: 0, 9: 0, 10: 65495, 12: 1, 17: 0, 18: 0, 23: 0, 24: 0, 25: 0, 30: 0,
-    },
-    _SOL_IP: {1: 0, 2: 64, 10: 0, 11: 0, 15: 0, 24: 0, 33: 1, 34: 1, 49: 1, 51: 0},
-    _SOL_IPV6: {16: -1, 17: 1, 18: 1, 19: 1, 23: 0, 24: 65536, 25: 0, 26: 0, 29: 1, 67: 0, 70: 0, 72: 0},
-    _SOL_UDP: {1: 0, 103: 0, 104: 0},
-}  # fmt: skip
-_FLAGS = {(_SOL_TCP, _TCP_NODELAY): NODELAY, (_SOL_TCP, _TCP_CORK): CORK, (_SOL_IPV6, _IPV6_V6ONLY): V6ONLY}
 
 _NOTE = (
     "SO_PEERPIDFD, SO_PASSPIDFD, SO_PEERGROUPS and SO_PEERSEC are ENOPROTOOPT; with --net none what is said of TCP, IP and UDP "
@@ -79,13 +71,32 @@ def _value(call: Call, sock: Socket, level: int, option: int, room: int) -> byte
         if sock.made_up:
             return _made_up(sock, option, room)
     elif sock.made_up:
-        if (level, option) in _FLAGS and sock.is_inet:
-            return _int(sock.has(_FLAGS[level, option]))
-        if sock.is_inet and option in _DEFAULTS.get(level, ()):
-            return _int(_DEFAULTS[level][option])
-        raise SysError(Kind.ENOPROTOOPT)
+        return _told(call, sock, level, option)
     with host.without_rights():
         return host.getsockopt(sock.fd, level, option, room)
+
+
+def _told(call: Call, sock: Socket, level: int, option: int) -> bytes:
+    """An option of a made-up socket that only the internet has.  ENOPROTOOPT."""
+    if not sock.is_inet:
+        raise SysError(Kind.ENOPROTOOPT)
+    if (level, option) == (IPV6, _IPV6_V6ONLY) and sock.family == host.AF_INET6:
+        return _int(sock.has(V6ONLY))
+    if level == TCP and sock.is_stream and option == _TCP_INFO:
+        return _tcp_info(sock)
+    if level == TCP and sock.is_stream and option == _TCP_CONGESTION:
+        return CONGESTION[call.sandbox.network.options.get(sock, level, option)].ljust(16, b"\0")
+    if level not in (IP, TCP if sock.is_stream else UDP) and sock.family == host.AF_INET:
+        raise SysError(Kind.EOPNOTSUPP)
+    return _int(call.sandbox.network.options.get(sock, level, option))
+
+
+def _tcp_info(sock: Socket) -> bytes:
+    """``struct tcp_info``, of which there is only the state."""
+    state = _ESTABLISHED if host.is_connected(sock.fd) else _CLOSE
+    if host.getint(sock.fd, SOL_SOCKET, SO_ACCEPTCONN):
+        state = _LISTEN
+    return bytes([state]).ljust(_TCP_INFO_SIZE, b"\0")
 
 
 def _made_up(sock: Socket, option: int, room: int) -> bytes:
@@ -121,7 +132,7 @@ def setsockopt(call: Call):
         if level == SOL_SOCKET:
             _set_common(call, sock, option, value)
         elif sock.made_up:
-            _set_made_up(sock, level, option, value)
+            _set_made_up(call, sock, level, option, value)
         else:
             if (level, option) in _ROUTING and call.sandbox.network.allowed is not None:
                 raise SysError(Kind.EPERM)
@@ -152,18 +163,23 @@ def _set_common(call: Call, sock: Socket, option: int, value: bytes) -> None:
         host.setsockopt(sock.fd, SOL_SOCKET, option, value)
 
 
-def _set_made_up(sock: Socket, level: int, option: int, value: bytes) -> None:
+def _set_made_up(call: Call, sock: Socket, level: int, option: int, value: bytes) -> None:
     if not sock.is_inet:
         if level == _SOL_NETLINK:
             return
         raise SysError(Kind.ENOPROTOOPT)
-    if len(value) < 4 and not (level == _SOL_IP and value):
+    if (level, option) == (TCP, _TCP_CONGESTION) and sock.is_stream:
+        wanted = value.split(b"\0", 1)[0]
+        if wanted not in CONGESTION:
+            raise SysError(Kind.ENOENT)
+        call.sandbox.network.options.set(sock, level, option, CONGESTION.index(wanted))
+        return
+    if len(value) < 4 and not (level == IP and value):
         raise SysError(Kind.EINVAL)
-    if (level, option) in _FLAGS:
-        if option == _IPV6_V6ONLY and sock.name() is not None:
+    if (level, option) == (IPV6, _IPV6_V6ONLY) and sock.family == host.AF_INET6:
+        if sock.name() is not None:
             raise SysError(Kind.EINVAL)
-        if (level == _SOL_TCP) != sock.is_stream and level == _SOL_TCP:
-            raise SysError(Kind.ENOPROTOOPT)
-        sock.set(_FLAGS[level, option], any(value[:4]))
-    elif option not in _DEFAULTS.get(level, ()):
-        raise SysError(Kind.ENOPROTOOPT)
+        sock.set(V6ONLY, any(value[:4]))
+        return
+    number = int.from_bytes(value[:4], "little", signed=True) if len(value) >= 4 else value[0]
+    call.sandbox.network.options.set(sock, level, option, number)

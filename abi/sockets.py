@@ -94,7 +94,18 @@ linux.refuse(
     Support.FULL,
     when=[When(0, (AF_UNIX,), Plane.NATIVE)],
 )
-linux.native(48, "shutdown")
+
+
+@linux.answer(48, "shutdown")
+def shutdown(call: Call):
+    """shutdown(2).  A unix socket may be shut down before it has a peer, one of the internet may not."""
+    with socket_of(call, call.int(0)) as sock:
+        how = call.int(1)
+        meant = sock.made_up and sock.is_inet and 0 <= how <= 2
+        if meant and not host.is_connected(sock.fd) and not host.getint(sock.fd, host.SOL_SOCKET, host.SO_ACCEPTCONN):
+            raise SysError(Kind.ENOTCONN)
+        host.shutdown(sock.fd, how)
+    return OK
 
 
 # -- bind -------------------------------------------------------------------------------------------

@@ -251,7 +251,9 @@ def test_options_of_tcp_are_remembered_or_told_as_they_start(call):
         assert call("setsockopt", fd, level, number, on, 4) == 0
         assert option(call, fd, level, number) == 1
     assert call("setsockopt", fd, TCP, socket.TCP_KEEPIDLE, on, 4) == 0
-    assert option(call, fd, TCP, socket.TCP_INFO) == -errno.ENOPROTOOPT
+    assert option(call, fd, TCP, socket.TCP_KEEPIDLE) == 1
+    assert option(call, fd, TCP, socket.TCP_KEEPINTVL) == 75
+    assert option(call, fd, TCP, socket.TCP_INFO) & 0xFF == 7  # TCP_CLOSE
     assert option(call, fd, SOL_SOCKET, socket.SO_DOMAIN) == AF_INET6
     assert option(call, fd, SOL_SOCKET, socket.SO_PROTOCOL) == TCP
 

@@ -110,6 +110,14 @@ def test_many_messages_of_one_call_are_those_the_kernel_gives(run, guest):
     assert "sent 5: 300000 300000 300000 300000 300000" in done.stdout
 
 
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6 to compare with")
+def test_the_loopback_inside_is_as_the_kernels(int80):
+    forms = ["/usr/bin/python3", "-W", "ignore", str(Path(__file__).with_name("socket_forms.py"))]
+    native = subprocess.run(forms, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([*int80, "run", "--", *forms], capture_output=True, text=True, timeout=120)
+    assert (done.stdout.splitlines(), done.stderr) == (native.stdout.splitlines(), "")
+
+
 def test_sockets_sent_over_themselves_are_the_kernels_to_collect(sockets):
     assert sockets("cycles") == ["900 sent; a closed one: EBADF", "a closed descriptor: EBADF"]
 

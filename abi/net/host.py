@@ -61,6 +61,11 @@ def listen(fd: int, backlog: int) -> None:
     _check(quick.listen(fd, backlog))
 
 
+def shutdown(fd: int, how: int) -> None:
+    """shutdown(2)."""
+    _check(quick.shutdown(fd, how))
+
+
 def connect(fd: int, address: bytes) -> None:
     """connect(2), which may wait and which a signal to the calling thread ends."""
     _check(libc.connect(fd, address, len(address)))

@@ -41,12 +41,13 @@ class Name:
     `creds` are host pid, uid and gid of whoever connected, listened, or sent with it last, for those at the other end.
     """
 
-    __slots__ = ("creds", "fd", "host", "inet", "inode", "keys", "kind", "place", "reuse", "shown", "v6only")
+    __slots__ = ("creds", "fd", "host", "inet", "inode", "keys", "kind", "place", "reuse", "shown", "socket", "v6only")
 
     def __init__(self, given: bytes, fd: int, kind: int) -> None:
         self.host = given
         self.fd = fd
         self.kind = kind
+        self.socket = 0  # the inode of the socket itself
         self.shown = UNNAMED
         self.creds: tuple[int, int, int] | None = None
         self.inode: tuple[int, int] | None = None
@@ -128,6 +129,7 @@ class Names:
             os.unlink(short, dir_fd=self._directory)
         name = self.given[given] = Name(given, handle, kind)
         name.inet = inet
+        name.socket = os.fstat(fd).st_ino
         return name
 
     def find(self, raw: bytes) -> Name | None:

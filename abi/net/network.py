@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from abi.errors import Kind, SysError
 from abi.net.addresses import Inet
 from abi.net.names import Names
+from abi.net.options import Options
 
 
 class Allowed:
@@ -38,6 +39,7 @@ class Network:
         self.published = published or {}
         self._shown = {theirs: ours for ours, theirs in self.published.items()}
         self.names = Names(make_directory or _temporary)
+        self.options = Options()
         self.serve: Callable | None = None
         #: ``judge(use, address)`` of a policy raises EACCES; use is ``connect`` or ``listen``, the address the guest's own.
         self.judge: Callable[[str, bytes], None] | None = None

@@ -16,7 +16,7 @@ from abi.net import host
 from abi.net.addresses import SOCKADDR_MAX
 
 _FAMILY = 0xFF
-V6ONLY, REUSEPORT, NODELAY, CORK = 0x100, 0x200, 0x400, 0x800
+V6ONLY, REUSEPORT = 0x100, 0x200
 _PORTID_SHIFT = 8
 
 

@@ -290,10 +290,8 @@ class Call:
     @property
     def fs(self) -> FsContext:
         """Where the caller's paths start, and how they are judged."""
-        ids = self.credentials  # as `rights`, written out: this is on the way of every path
-        if ids.fsuid or ids.fsgid or ids.effective & EVERYTHING != EVERYTHING:
-            return Judged(self.process.fs, Rights(ids, self.sandbox.host_uid, self.sandbox.host_gid))
-        return self.process.fs
+        rights = self.rights
+        return self.process.fs if rights is None else Judged(self.process.fs, rights)
 
     def start(self, fd: int):
         """The location that a dirfd names: where a relative path starts.  EBADF, ENOTDIR."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Sequence
 
 from abi.dispatch import AT_FDCWD, OK, Call, InstallFile, Later, Plane, Support, When
 from abi.errors import Kind, SysError
@@ -19,7 +20,7 @@ from vfs import kernel
 from vfs.hostfs import kept_status
 from vfs.kernel import self_path
 from vfs.namespace import FsContext, Judged, Location, OpenFile, Rules
-from vfs.rights import WRITE, Rights
+from vfs.rights import READ, WRITE, Rights
 from vfs.setid import writes
 
 AT_SYMLINK_NOFOLLOW = 0x100
@@ -69,8 +70,8 @@ def open_file(call: Call, dirfd: int, path: bytes, flags: int, mode: int, rules:
     if flags & os.O_CREAT:
         return _open_creating(call, fs, start, path, flags, mode, cloexec, rules)
     namespace = call.sandbox.namespace
-    run = namespace.plain_run(fs, start, path) if rules is None else None
-    if run is not None:
+    run = namespace.plain_run(fs, start, path, not flags & _MORE_THAN_READ) if rules is None else None
+    if run is not None and (fs.rights is None or _may_read(fs.rights, *run)):
         where, names = run
         if not (where.mount.read_only and flags & (_WRITES | os.O_TRUNC)):
             fd = where.mount.fs.open_at(where.node, names, flags)
@@ -78,6 +79,15 @@ def open_file(call: Call, dirfd: int, path: bytes, flags: int, mode: int, rules:
                 return InstallFile(fd, cloexec)
     follow = not flags & os.O_NOFOLLOW
     return open_found(call, namespace.walk(fs, start, path, follow, rules), flags, cloexec)
+
+
+_MORE_THAN_READ = _WRITES | os.O_TRUNC | os.O_NOATIME
+
+
+def _may_read(rights: Rights, where: Location, names: Sequence[bytes]) -> bool:
+    """Whether plain names lead to a regular file that may be read, by its own owner and mode."""
+    data = where.mount.fs.stat_at(where.node, names, False)
+    return data is not None and (data[24] | data[25] << 8) & _S_IFMT == _S_IFREG and rights.allow_host(data, READ)
 
 
 def open_found(call: Call, found: Location | OpenFile, flags: int, cloexec: bool):
@@ -333,7 +343,7 @@ def path_status(call: Call, dirfd: int, path: bytes, follow: bool) -> bytes:
     fs = call.fs
     sandbox = call.sandbox
     start = fs.cwd if dirfd == AT_FDCWD or path[:1] == b"/" else call.start(dirfd)
-    run = sandbox.namespace.plain_run(fs, start, path)
+    run = sandbox.namespace.plain_run(fs, start, path, True)
     if run is not None:
         here, names = run
         data = here.mount.fs.stat_at(here.node, names, follow)

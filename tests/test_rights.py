@@ -93,6 +93,33 @@ def test_a_directory_must_let_a_user_through(user):
     assert user("stat", b"file", status) == 0
 
 
+def test_a_way_is_judged_at_once_where_that_is_plain(user):
+    user.task.credentials = Credentials()
+    assert user("mkdir", b"/own/inner", 0o755) == 0
+    assert user("symlink", b"own", b"/link") == 0
+    fs, root = user.sandbox.namespace.root.fs, user.sandbox.namespace.root.node
+
+    def passes(*names: bytes, uid: int = 1000) -> bool:
+        return fs.lets_through(root, names, _rights(uid))
+
+    assert passes(b"own", b"inner", b"file") and passes(b"roots", b"file") and passes(b"tmp", b"file") and passes(b"nothing")
+    assert passes(b"closed", b"file", uid=0) and not passes(b"closed", b"file")  # own is kept beside: root gave it away
+    assert not passes(b"own", b"inner", b"file", uid=1001)
+    assert not passes(b"link", b"inner") and not passes(b"roots", b"file", b"x") and not passes(b"nothing", b"x")
+
+
+def test_what_may_be_read_opens_by_way_of_symlinks_too(user):
+    user.task.credentials = Credentials()
+    assert user("symlink", b"roots", b"/link") == 0
+    assert user("symlink", b"closed", b"/shut") == 0
+    assert user("chmod", b"/tmp/file", 0o600) == 0
+    user.task.credentials = Credentials(1000, 1000)
+    assert user("open", b"/link/file", os.O_RDONLY) >= 0
+    assert user("open", b"/shut/file", os.O_RDONLY) == -errno.EACCES
+    assert user("open", b"/tmp/file", os.O_RDONLY) == -errno.EACCES
+    assert user("open", b"/roots", os.O_RDONLY | os.O_DIRECTORY) >= 0
+
+
 def test_a_file_opens_by_its_mode(user):
     assert user("open", b"/roots/file", os.O_RDONLY) >= 0
     assert user("open", b"/roots/file", os.O_WRONLY) == -errno.EACCES

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from vfs.kernel import error
 from vfs.near import Near
+from vfs.rights import Rights
 
 # struct statfs: f_type of the made-up file systems (linux/magic.h).
 PROC_SUPER_MAGIC = 0x9FA0
@@ -156,6 +157,13 @@ class FileSystem:
     def create_at(self, start: Node, names: Sequence[bytes], flags: int, mode: int) -> int | None:
         """open(2) with O_CREAT in one step, as `open_at`; None where that cannot be told so simply."""
         return None
+
+    def lets_through(self, start: Node, names: Sequence[bytes], rights: Rights) -> bool:
+        """Whether all directories below `start` on the way to the last of plain names may be searched.
+
+        False also where that is not told at once, as where a symlink stands in the way.
+        """
+        return False
 
     def stat_at(self, start: Node, names: Sequence[bytes], follow: bool) -> bytes | None:
         """`walk` and `stat` in one step: a host file's ``struct stat`` with the host's owner; None where it is more.

@@ -23,6 +23,7 @@ from vfs.kernel import error, host_path, self_path
 from vfs.near import Near
 from vfs.owners import FILE as OWNERS_FILE
 from vfs.owners import KEPT, Beside, Kept, kept
+from vfs.rights import EXECUTE, Rights
 
 _O_PATH = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _BENEATH = kernel.RESOLVE_BENEATH | kernel.RESOLVE_NO_SYMLINKS | kernel.RESOLVE_NO_MAGICLINKS
@@ -238,6 +239,33 @@ class HostFs(FileSystem):
 
     def stat(self, node: HostNode) -> os.stat_result:
         return kept_status(node.fd, node.status)
+
+    def lets_through(self, start: HostNode, names: Sequence[bytes], rights: Rights) -> bool:
+        if self.beside.known:
+            return False
+        try:
+            for length in range(1, len(names)):
+                # No part of the path is a symlink: those before the last one have just been seen to be directories.
+                place = self._place_at(start, names[:length])
+                if place is None:
+                    return False
+                data = kernel.fstatat(*place, kernel.AT_SYMLINK_NOFOLLOW)
+                mode = data[24] | data[25] << 8
+                if mode & 0o170000 != stat.S_IFDIR:
+                    return False
+                if mode & stat.S_ISVTX:  # which may say that there is more to be known
+                    node = self.walk(start, names[:length])
+                    if node is None or not rights.allow(self.stat(node), EXECUTE):
+                        return False
+                elif not rights.allow_host(data, EXECUTE):
+                    return False
+        except OSError:
+            return False
+        return True
+
+    def _place_at(self, start: HostNode, names: Sequence[bytes]) -> tuple[int, bytes] | None:
+        """A descriptor and a path from it that name an object."""
+        return start.fd, b"/".join(names)
 
     def stat_at(self, start: HostNode, names: Sequence[bytes], follow: bool) -> bytes | None:
         way = self.near.ways.get(names) if self.near is not None and start is self.root else None

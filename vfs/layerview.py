@@ -178,6 +178,13 @@ class LayerView(HostFs):
             return start.fd, b"/".join(names)
         return self._bottom, b"/".join(start.names + tuple(names))
 
+    def _place_at(self, start: LayerNode, names: Sequence[bytes]) -> tuple[int, bytes] | None:
+        found = self._find(start, names)
+        if found is None:
+            return None
+        layer, path, _, _ = found
+        return self._bottom_at(start, names) if layer is None else (layer.fd, b"/".join(path))
+
     def walk(self, start: LayerNode, names: Sequence[bytes]) -> LayerNode | None:
         found = self._find(start, names)
         if found is None:

@@ -256,10 +256,11 @@ class Namespace:
             rules.check_step(start, here)
             if rules.beneath is not None and path[0] == 47:
                 raise error(errno.EXDEV)
-        elif run is not None and context.rights is None:
+        elif run is not None:
             # Nearly every path is plain names on one mount, with no symlink: one step, then.
             first = here.path + run[:1]
-            if here.path not in self._above or (first not in self.mounts and first not in self._above):
+            whole = here.path not in self._above or (first not in self.mounts and first not in self._above)
+            if whole and (context.rights is None or self._lets_through(here, run, context.rights)):
                 node = here.mount.fs.walk(here.node, run)
                 if node is not None and not (follow and node.is_symlink):
                     return Location(here.mount, node, here.path + run)
@@ -300,7 +301,7 @@ class Namespace:
                     here = Location(mount, mount.fs.root, path)
                     continue
                 whole = path not in self._above
-            if whole and rights is None:
+            if whole and (rights is None or here.mount.fs.lets_through(here.node, self._plain(name, names), rights)):
                 while names and names[-1] != b"..":
                     run.append(names.pop())
                 path = here.path + tuple(run)
@@ -348,6 +349,22 @@ class Namespace:
         if directory:
             self._check_directory(here.node)
         return here
+
+    @staticmethod
+    def _lets_through(here: Location, run: tuple[bytes, ...], rights: Rights) -> bool:
+        """Whether all directories on the way to the end of a run may be searched."""
+        rights.search(here)
+        return here.mount.fs.lets_through(here.node, run, rights)
+
+    @staticmethod
+    def _plain(name: bytes, names: list[bytes]) -> list[bytes]:
+        """`name` and those of `names`, the next one last, before a ``..``."""
+        run = [name]
+        for step in reversed(names):
+            if step == b"..":
+                break
+            run.append(step)
+        return run
 
     def _to_symlink(self, base: Location, run: list[bytes]) -> tuple[Node, int]:
         node = base.node
@@ -465,14 +482,19 @@ class Namespace:
             context.rights.search(directory)
         return Parent(directory, name, len(stripped) < len(path))
 
-    def plain_run(self, context: FsContext, start: Location, path: bytes):
-        """(start, names) where `path` is one run of plain names on one mount, else None."""
+    def plain_run(self, context: FsContext, start: Location, path: bytes, judged: bool = False):
+        """(start, names) where `path` is one run of plain names on one mount, else None.
+
+        For one whose rights are limited only with `judged`: who asks judges what the path leads to; the way is judged here.
+        """
         run = _steps(path)[2]
-        if run is None or context.rights is not None:
+        if run is None or (context.rights is not None and not judged):
             return None
         here = context.root if path[0] == 47 else start
         if here.path in self._above:
             first = here.path + run[:1]
             if first in self.mounts or first in self._above:
                 return None
+        if context.rights is not None and not self._lets_through(here, run, context.rights):
+            return None
         return here, run

@@ -55,8 +55,17 @@ class Rights:
 
     def allow(self, status, want: int) -> bool:
         """Whether an object may be read, written, executed or searched, as `want` says."""
-        mode = status.st_mode
-        uid, gid = self.owner(status)
+        return self._allow(status.st_mode, *self.owner(status), want)
+
+    def allow_host(self, data: bytes, want: int) -> bool:
+        """The same by the ``struct stat`` of a host file that shows its own owner and mode."""
+        mode = data[24] | data[25] << 8
+        if want & ~(mode >> 6 & mode >> 3 & mode) & 7 == 0:
+            return True  # everybody may
+        uid, gid = int.from_bytes(data[28:32], "little"), int.from_bytes(data[32:36], "little")
+        return self._allow(mode, 0 if uid == self.host_uid else uid, 0 if gid == self.host_gid else gid, want)
+
+    def _allow(self, mode: int, uid: int, gid: int, want: int) -> bool:
         if uid == self.fsuid:
             granted = mode >> 6
         elif self.in_group(gid):

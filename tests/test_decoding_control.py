@@ -94,8 +94,9 @@ def test_what_the_caller_hands_in_is_read_at_entry():
 def test_a_request_says_for_each_call_whether_more_is_to_come():
     signature = CALLS["ioctl"]
     for request_, is_partial in ((FIONREAD, True), (FIONBIO, False), (FIONREAD, True)):
-        signature.early(View(0, (3, request_, 0x1000, 0, 0, 0), Memory(), Style(), {}.get))
-        assert (signature.first_late < len(signature.arguments)) is is_partial
+        view = View(0, (3, request_, 0x1000, 0, 0, 0), Memory(), Style(), {}.get)
+        signature.early(view)
+        assert view.partial is is_partial
 
 
 def test_a_request_without_an_argument_shows_none(show):

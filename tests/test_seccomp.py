@@ -12,7 +12,17 @@ from abi.dispatch import Abi, Entry, Plane, When
 from abi.errors import Kind, LinuxErrno, linux_number
 from abi.tables import linux as LINUX
 from tracer import seccomp
-from tracer.seccomp import AUDIT_ARCH_I386, AUDIT_ARCH_X86_64, RET_ALLOW, RET_ERRNO, RET_TRACE, RET_USER_NOTIF, simulate
+from tracer.seccomp import (
+    AUDIT_ARCH_I386,
+    AUDIT_ARCH_X86_64,
+    RET_ALLOW,
+    RET_ERRNO,
+    RET_TRACE,
+    RET_USER_NOTIF,
+    TRACE_STEER,
+    build_stops,
+    simulate,
+)
 
 PROGRAM = seccomp.build(LINUX)
 ENTRIES = [entry for entry in LINUX.table if entry is not None]
@@ -261,3 +271,16 @@ def test_a_table_with_many_rules_needs_far_jumps_and_has_them():
         entry = abi.entry(number)
         for args in ((0,) * 6, (199,) * 6, (500, 399, 0, 0, 0, 0), (500,) * 6):
             assert simulate(program, number, AUDIT_ARCH_X86_64, args) == judge(entry, args)
+
+
+def test_a_log_stops_a_few_calls_and_one_more_by_its_flags():
+    stop = RET_TRACE | TRACE_STEER
+    program = build_stops({2, 257}, (56, 0x00800000))
+    verdicts = {(number, first): simulate(program, number, AUDIT_ARCH_X86_64, (first, 0, 0, 0, 0, 0))
+                for number in (0, 2, 55, 56, 57, 257, 258) for first in (17, 0x00800011)}  # fmt: skip
+    assert {call for call, verdict in verdicts.items() if verdict == stop} == {
+        (2, 17), (2, 0x00800011), (257, 17), (257, 0x00800011), (56, 0x00800011),
+    }  # fmt: skip
+    assert set(verdicts.values()) == {stop, RET_ALLOW}
+    assert simulate(build_stops({56}, (56, 1)), 56, AUDIT_ARCH_X86_64) == stop
+    assert simulate(program, 0, AUDIT_ARCH_I386) == stop

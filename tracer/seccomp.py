@@ -127,17 +127,29 @@ def tree(code: Assembler, runs: list[tuple[int, object]], put) -> int:
     return code.put(_JGE, runs[middle][0], upper, lower)
 
 
-def build_stops(numbers: set[int]) -> bytes:
-    """The program that stops the calls of these numbers, and all that are not of the x86-64 table, for a log."""
+def build_stops(numbers: set[int], flagged: tuple[int, int] | None = None) -> bytes:
+    """The program that stops the calls of these numbers, and all that are not of the x86-64 table, for a log.
+
+    `flagged` is one more, and the bits of which its first argument must have one.
+    """
     code = Assembler()
     stop, go = RET_TRACE | TRACE_STEER, RET_ALLOW
+    some, bits = flagged if flagged is not None and flagged[0] not in numbers else (ABSENT, 0)
     runs: list[tuple[int, object]] = [(0, stop if 0 in numbers else go)]
-    for number in range(1, max(numbers, default=0) + 2):
-        verdict = stop if number in numbers else go
+    for number in range(1, max(*numbers, some, 0) + 2):
+        verdict = stop if number in numbers else some if number == some else go
         if runs[-1][1] != verdict:
             runs.append((number, verdict))
     runs.append((X32_BIT, stop))
-    select = tree(code, runs, code.ret)
+
+    def put(verdict: int) -> int:
+        if verdict != some:
+            return code.ret(verdict)
+        code.put(_JEQ, 0, code.ret(go), code.ret(stop))
+        code.put(_AND, bits)
+        return code.put(_LD_ABS, _ARGS)
+
+    select = tree(code, runs, put)
     other = code.ret(stop)
     code.put(_JA, code.here() - select)
     load = code.put(_LD_ABS, _NR)

@@ -20,6 +20,7 @@ from abi.decoding.values import (
     described,
     descriptor,
     fields,
+    first_late,
     flags,
     flags_of,
     from_kernel,
@@ -34,7 +35,6 @@ from abi.decoding.values import (
     size,
     to,
     unsigned,
-    waits,
 )
 
 Choice = Callable[[View], "tuple[Printer, ...]"]
@@ -55,17 +55,17 @@ class Chosen(Signature):
 
     def _printed(self, view: View, is_late: bool) -> list[str]:
         printers = (*self.fixed, *self.choose(view))
-        self.first_late = next((index for index, printer in enumerate(printers) if waits(printer)), len(self.arguments))
+        first = first_late(printers)
+        view.partial = first < len(printers)
         words = []
         for index, printer in enumerate(printers):
-            if (index >= self.first_late) is is_late:
+            if (index >= first) is is_late:
                 word = printer(view, view.args[index])
                 if word is not None:
                     words.append(word)
         return words
 
     def early(self, view: View) -> list[str]:
-        """As a signature's own; `first_late` is then that of this call."""
         return self._printed(view, False)
 
     def late(self, view: View) -> list[str]:

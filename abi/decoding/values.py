@@ -7,7 +7,8 @@ One marked with `out` reads what the kernel wrote, so it waits for the call's en
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cache
 
 from abi.errors import LinuxErrno
 
@@ -36,10 +37,10 @@ class View:
     positive errno or 0.  `memory.read_some(address, size)` gives up to 64 KiB, fewer bytes where memory ends.  `former` is
     the name of the call that the task made before this one.
     `descriptor(fd)` is what an open descriptor is of (``/etc/passwd``, ``socket:[7]``) or None.  `kept` carries what
-    a printer at entry wants to find again at the end.
+    a printer at entry wants to find again at the end.  `partial`: printers are left for the end (`Signature.early` says so).
     """
 
-    __slots__ = ("args", "descriptor", "error", "former", "kept", "memory", "number", "style", "value")
+    __slots__ = ("args", "descriptor", "error", "former", "kept", "memory", "number", "partial", "style", "value")
 
     def __init__(self, number: int, args: tuple[int, ...], memory, style: Style, descriptor) -> None:
         self.number = number
@@ -51,6 +52,7 @@ class View:
         self.error = 0
         self.kept = None
         self.former = ""
+        self.partial = False
 
     # -- memory -------------------------------------------------------------------------------
 
@@ -410,38 +412,44 @@ def fields(*pairs: tuple[str, object], more: bool = False) -> str:
 class Signature:
     """How a call reads: a printer for each argument, one for the result, and the classes -e trace=%CLASS knows.
 
-    `first_late` is the first argument that waits for the end; it and all behind it are printed then.  `joins`: what is
-    printed then goes on where the entry stopped (``, tls=0x10`` or `` => {...}``), so no comma announces it.
+    The first argument that waits for the end, and all behind it, are printed then.  `joins`: what is printed then goes on
+    where the entry stopped (``, tls=0x10`` or `` => {...}``), so no comma announces it.
     """
 
-    __slots__ = ("arguments", "first_late", "joins", "never_returns", "result")
+    __slots__ = ("_early", "_late", "arguments", "joins", "never_returns", "result")
 
     def __init__(self, arguments: tuple[Printer, ...], result, never_returns: bool = False, joins: bool = False) -> None:
         self.arguments = arguments
         self.result = result
         self.never_returns = never_returns
         self.joins = joins
-        self.first_late = next((i for i, printer in enumerate(arguments) if waits(printer)), len(arguments))
+        first = first_late(arguments)
+        self._early = tuple(enumerate(arguments[:first]))
+        self._late = tuple(enumerate(arguments))[first:]
 
     def early(self, view: View) -> list[str]:
-        """The arguments that can be read before the call is made."""
-        args = view.args
-        words = []
-        for index in range(self.first_late):
-            word = self.arguments[index](view, args[index])
-            if word is not None:
-                words.append(word)
-        return words
+        """The arguments that can be read before the call is made; `view.partial` then says whether others are to come."""
+        view.partial = bool(self._late)
+        return _printed(self._early, view)
 
     def late(self, view: View) -> list[str]:
         """The rest of them, once `view.value` is known."""
-        args = view.args
-        words = []
-        for index in range(self.first_late, len(self.arguments)):
-            word = self.arguments[index](view, args[index])
-            if word is not None:
-                words.append(word)
-        return words
+        return _printed(self._late, view)
+
+
+def first_late(printers: tuple[Printer, ...]) -> int:
+    """The place of the first printer that waits for the end of the call; how many there are, if none does."""
+    return next((index for index, printer in enumerate(printers) if waits(printer)), len(printers))
+
+
+def _printed(printers: Iterable[tuple[int, Printer]], view: View) -> list[str]:
+    args = view.args
+    words = []
+    for index, printer in printers:
+        word = printer(view, args[index])
+        if word is not None:
+            words.append(word)
+    return words
 
 
 # A result printer is ``(view, value) -> str``, for success only; a pair ``(text, note)`` adds ``(note)`` behind it.
@@ -488,5 +496,10 @@ def result_of(signature: Signature, view: View) -> str:
     restart = _RESTARTS.get(number)
     if restart is not None:
         return f"? {restart}"
+    return _failed(number)
+
+
+@cache
+def _failed(number: int) -> str:
     name = ERRNO_NAMES.get(number)
     return f"-1 (errno {number})" if name is None else f"-1 {name} ({os.strerror(number)})"

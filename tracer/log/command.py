@@ -9,7 +9,7 @@ import signal
 import sys
 
 from tracer.log.descriptors import describe, describe_more
-from tracer.log.host import ALWAYS_STOPPED, HostTracer
+from tracer.log.host import HostTracer
 from tracer.log.names import tables
 from tracer.log.options import OptionError, add_options, injections, open_log
 
@@ -77,11 +77,12 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
     numbers = recorder.choice.numbers(names["linux"])
     program = None
     if numbers is not None:
+        from tracer.placement import STOPPED, STOPPED_WITH
         from tracer.seccomp import build_stops
 
         injected = frozenset().union(*(injection.calls for injection in found))
         injected_numbers = {number for number, name in names["linux"].items() if name in injected}
-        program = build_stops(numbers | injected_numbers | ALWAYS_STOPPED)
+        program = build_stops(numbers | injected_numbers | STOPPED, STOPPED_WITH)
     tracer = _tracer(options, names, recorder, program is not None)
     with _Signals(tracer, program is not None):
         try:

@@ -2,7 +2,8 @@
 
 Every task is seized, and stopped at the begin and the end of the calls that are wanted: by PTRACE_SYSCALL where all
 are, else by a seccomp filter that stops only those.  What costs most is the switch between task and tracer, above all
-to another processor, so a task is let go on the processor where the tracer runs (`_resume`).
+to another processor (`tracer.placement`), and then what Python does at a stop: two of them are each call's, so what
+lies on their way is written out.
 """
 
 from __future__ import annotations
@@ -12,59 +13,50 @@ import errno
 import os
 import signal
 import struct
-import time
 
+from abi.decoding.values import quoted
 from tracer import ptrace
 from tracer.log.recorder import Recorder, Subject
 from tracer.memory import GuestMemory
+from tracer.placement import FREE, Place, Placement
 from tracer.seccomp import TRACE_STEER
-from vfs.kernel import error
+from vfs.kernel import error, quick
 
 _GET_SYSCALL_INFO = 0x420E
 _EXIT, _SECCOMP = 2, 3  # PTRACE_SYSCALL_INFO_
 _INFO = ctypes.create_string_buffer(88)  # struct ptrace_syscall_info
 _INFO_AT = ctypes.c_void_p(ctypes.addressof(_INFO))
-_CALL = struct.Struct("<Q6Q")
-_RESULT = struct.Struct("<q")
-_ARCH_X86_64, _ARCH_I386 = 0xC000003E, 0x40000003
-_X32 = 0x40000000
+_info = memoryview(_INFO).cast("B")
+_call = struct.Struct("<4xI8xQQ6Q").unpack_from  # from its begin on: architecture, stack pointer, number, arguments
+_result = struct.Struct("<24xq").unpack_from
+_filter_data = struct.Struct("<80xI").unpack_from
+_ARCHITECTURES = {0xC000003E: "linux", 0x40000003: "i386"}
 _STOPS = frozenset((signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
+_CALL_STOP = (signal.SIGTRAP | 0x80) << 8 | 0x7F  # wait statuses
+_FILTER_STOP = ptrace.EVENT_SECCOMP << 16 | signal.SIGTRAP << 8 | 0x7F
 _EVENTS = {ptrace.EVENT_FORK: "fork", ptrace.EVENT_VFORK: "vfork", ptrace.EVENT_CLONE: "clone"}
 _DETACH = 17
 _OPENS, _SHY = {2: 0, 257: 1, 437: 1}, 40  # open, openat, openat2: where their path is; stops until what was opened is read
-_RAPID, _LONG = 0.0005, 0.05  # seconds between two stops: so soon that a task stays held, so late that it is let go
 _RESTARTS = (-512, -513, -514, -516)  # ERESTART*: a signal, or the tracer, came while it waited
 _RT_SIGRETURN = 15  # has no arguments; what it goes back to lies where the stack pointer says, so that is shown
-# Calls that a task makes with processors of its own: those that copy or show which ones it has (see `_Placement`).
-# clone, fork, vfork, clone3, sched_setaffinity, sched_getaffinity.
-_UNHELD = {"linux": frozenset((56, 57, 58, 435, 203, 204)), "i386": frozenset((120, 2, 190, 435, 241, 242))}
-#: Calls of x86-64 that a filter is to stop in any case.
-ALWAYS_STOPPED = _UNHELD["linux"]
+_SPECIAL = {"linux": FREE["linux"] | {_RT_SIGRETURN, *_OPENS}, "i386": FREE["i386"], "unknown": frozenset()}
 _OPTIONS = (
     ptrace.O_TRACESYSGOOD | ptrace.O_TRACEFORK | ptrace.O_TRACEVFORK | ptrace.O_TRACECLONE | ptrace.O_TRACEEXEC
 )  # fmt: skip
 
-_quick = ctypes.PyDLL(None, use_errno=True)
-_ptrace = _quick["ptrace"]
+_ptrace = quick["ptrace"]
 _ptrace.restype = ctypes.c_long
-_affinity = _quick["sched_setaffinity"]
-_clock = time.perf_counter
 
 
 class Traced(Subject):
-    """A traced task.  `begun`: it stands between the begin and the end of a call that is wanted.  `unheld`: it stands at
-    the begin of a call that it is to make with processors of its own."""
+    """A traced task.  `begun`: it stands between the begin and the end of a call that is wanted."""
 
-    __slots__ = ("begun", "command", "mask", "rapid", "resumed", "shy", "started", "unheld")
+    __slots__ = ("begun", "command", "place", "started")
 
     def __init__(self, tid: int, pid: int, describe) -> None:
         super().__init__(tid, pid, GuestMemory(tid), lambda fd: describe(tid, fd))
         self.begun = False
-        self.unheld = False
-        self.shy = 0  # how often more it is not to be held, whatever it calls
-        self.mask = None  # the processors it had before it was held on the tracer's (see `_Placement`)
-        self.rapid = False  # whether it came back at once the last time it went on
-        self.resumed = 0.0  # when that was, by `_clock`
+        self.place = Place(tid)
         self.started = False
         self.command = False  # the command given, before its execve: its calls are still ours
 
@@ -89,7 +81,8 @@ class HostTracer:
         self._leaving = False
         self.left: dict[int, None] = {}  # the processes that were let go, in this order
         self._go: int | None = None
-        self._placement: _Placement | None = None
+        self._placement: Placement | None = None
+        self._proc = quoted(b"/proc/")[:-1]
 
     # -- beginning ----------------------------------------------------------------------------
 
@@ -139,13 +132,15 @@ class HostTracer:
 
     def run(self) -> int | None:
         """Trace until no task is left, or `leave` was called; the command's wait status, None if there was none."""
-        recorder = self.recorder
+        recorder, tasks = self.recorder, self._tasks
         # Not before the command was forked, which runs where it likes.
-        self._placement = _Placement(self._main is not None and self._sees_opens())
+        self._placement = Placement(self._main is not None and self._sees_opens())
+        for task in tasks.values():
+            self._placement.born(task.place)
         recorder.start_ticking(self._placement.tick)
         wait = os.waitpid if self.injector is None else self._wait
         try:
-            while self._tasks:
+            while tasks:
                 recorder.idle = True
                 try:
                     tid, status = wait(-1, ptrace.WALL)
@@ -154,7 +149,10 @@ class HostTracer:
                 finally:
                     recorder.idle = False
                 try:
-                    self._event(tid, status)
+                    if status in (_CALL_STOP, _FILTER_STOP) and (task := tasks.get(tid)) is not None:
+                        self._call(task)
+                    else:
+                        self._event(tid, status)
                 except ProcessLookupError:
                     pass  # it was killed meanwhile, and its end is on the way
         finally:
@@ -277,8 +275,8 @@ class HostTracer:
         os.kill(self._main, signal.SIGCONT)
 
     def _detach(self, task: Traced, number: int) -> None:
-        if task.mask is not None:
-            self._placement.release(task)
+        if task.place.mask is not None:
+            self._placement.release(task.place)
         ptrace.request(_DETACH, task.tid, 0, number)
         self.recorder.detached(task)
         self._forget(task)
@@ -289,13 +287,10 @@ class HostTracer:
             self._detach(task, number)
             return
         how = ptrace.SYSCALL if task.begun or not self._filtered else ptrace.CONT
-        placement = self._placement
-        if placement.here is None:
+        if self._placement.here is None:
             result = _ptrace(how, task.tid, 0, number)
         else:
-            placement.before(task)
-            result = _ptrace(how, task.tid, 0, number)
-            placement.after(task)
+            result = self._placement.go_on(how, task.place, number)
         if result == -1:
             raise error(ctypes.get_errno())
 
@@ -305,12 +300,11 @@ class HostTracer:
         """The begin or the end of a call."""
         if _ptrace(_GET_SYSCALL_INFO, task.tid, 88, _INFO_AT) < 0:
             raise error(ctypes.get_errno())
-        data = _INFO.raw
-        kind = data[0]
+        kind = _info[0]
         injector = self.injector
         if kind == _EXIT:
-            task.begun = task.unheld = False
-            value = _RESULT.unpack_from(data, 24)[0]
+            task.begun = False
+            (value,) = _result(_info)
             if injector is not None:
                 value = injector.at_end(task, value)
             if not (self._leaving and value in _RESTARTS):  # it was the tracer that interrupted it, and it goes on
@@ -318,33 +312,35 @@ class HostTracer:
             if value < 0 and not self._running and task.tid == self._main:
                 task.command = True  # its execve failed, and what it does now is say so
         elif not task.command:
-            call, *args = _CALL.unpack_from(data, 24)
-            arch = int.from_bytes(data[4:8], "little")
-            abi = "linux"
-            if arch == _ARCH_I386:
-                abi = "i386"
-            elif arch != _ARCH_X86_64:
-                abi = "unknown"
+            architecture, stack, call, *args = _call(_info)
+            abi = _ARCHITECTURES.get(architecture, "unknown")
             call &= 0xFFFFFFFF
-            if call == _RT_SIGRETURN and abi == "linux":
-                args[0] = _CALL.unpack_from(data, 16)[0]
+            special = call in _SPECIAL[abi]
+            if special and call == _RT_SIGRETURN:
+                args[0] = stack
             wanted = self.recorder.begin(task, call, tuple(args), abi)
             if wanted and injector is not None:
                 injector.at_begin(task, self.recorder, call, abi)
             task.begun = wanted or not self._filtered
-            task.unheld = call in _UNHELD.get(abi, ())
-            if task.unheld:  # it may ask about another task
-                self._placement.release_all()
-            elif abi == "linux" and call in _OPENS and task.memory.read_some(args[_OPENS[call]], 6) == b"/proc/":
-                task.shy = _SHY  # maybe of a status, which says what processors a task has
-            if kind == _SECCOMP and int.from_bytes(data[80:84], "little") != TRACE_STEER:
+            if special and self._placement.here is not None:
+                if call in FREE[abi]:
+                    self._placement.calls(task.place, abi, call, args[0], task.memory)
+                elif call in _OPENS and self._opens_proc(task, args[_OPENS[call]], _OPENS[call]):
+                    task.place.free = _SHY  # maybe of a status, which says what processors a task has
+            if kind == _SECCOMP and _filter_data(_info)[0] != TRACE_STEER:
                 self._without_tracer(task)
         else:
             task.begun = True
-            if (call := _CALL.unpack_from(data, 24)[0]) in (59, 322) and task.started and self._go is None:
-                self._first_execve(task, call, _CALL.unpack_from(data, 24)[1:])
+            if (call := _call(_info)[2]) in (59, 322) and task.started and self._go is None:
+                self._first_execve(task, call, _call(_info)[3:])
         if injector is None or not injector.holds(task):
             self._resume(task)
+
+    def _opens_proc(self, task: Traced, address: int, index: int) -> bool:
+        """Whether a path begins with ``/proc/``.  Where it is logged, that says so."""
+        if task.open is not None and len(task.open.args) > index:
+            return task.open.args[index].startswith(self._proc)
+        return task.memory.read_some(address, 6) == b"/proc/"
 
     @staticmethod
     def _without_tracer(task: Traced) -> None:
@@ -365,8 +361,10 @@ class HostTracer:
         tid = ptrace.event_message(parent.tid)
         if tid in self._tasks:
             return
-        pid = parent.pid if os.path.exists(f"/proc/{parent.pid}/task/{tid}") else tid
+        # There is no asking what kind of clone it was; but a signal, or none, can be sent to a thread as one of its process.
+        pid = parent.pid if quick.tgkill(parent.pid, tid, 0) == 0 or ctypes.get_errno() != errno.ESRCH else tid
         task = self._add(tid, pid)
+        self._placement.born(task.place, parent.place)
         self.recorder.born(task, parent.tid, "thread" if pid != tid else kind)
         status = self._early.pop(tid, None)
         if status is not None:
@@ -379,10 +377,9 @@ class HostTracer:
         caller = self._tasks.get(former)
         if caller is not None and caller is not task:
             self.recorder.abandon(task)
-            task.open, task.view, task.signature = caller.open, caller.view, caller.signature
+            task.take_over(caller)
             task.begun = caller.begun
-            caller.open = caller.view = None
-            self._placement.passed_on(caller, task)
+            self._placement.passed_on(caller.place, task.place)
             self._forget(caller)
         for other in list(self._tasks.values()):
             if other.pid == task.pid and other is not task:
@@ -396,7 +393,7 @@ class HostTracer:
 
     def _forget(self, task: Traced) -> None:
         del self._tasks[task.tid]
-        self._placement.forget(task)
+        self._placement.forget(task.place)
         if self.injector is not None:
             self.injector.forget(task)
 
@@ -405,94 +402,6 @@ class HostTracer:
         if task.tid == self._main:
             self._status = status
         self.recorder.ended(task, status)
-
-
-class _Placement:
-    """Keeps tracer and traced task on one processor for the moment of their switch.
-
-    The kernel wakes a task on an idle processor where it finds one, and waking an idle processor costs ten times what
-    the call does.  So a task is held on the tracer's processor while it is woken.  To hold and to release it costs a
-    quarter of a call, so one that makes call after call stays held until it does not, or until it has run for a while;
-    but it is never held in calls that would show or pass on which processors it has.  Only tasks that end with the tracer
-    (`keeps`) are held for longer than the moment: the others must have their processors back if it is killed.  The tracer
-    itself is kept where it started, unless it was told where to be.
-    """
-
-    def __init__(self, keeps: bool) -> None:
-        self.here: int | None = None  # the tracer's processor, None where there is no other
-        self._keeps = keeps
-        self._held: dict[int, Traced] = {}
-        self._allowed = os.sched_getaffinity(0)
-        if len(self._allowed) > 1:
-            self.here = here = _quick.sched_getcpu()
-            os.sched_setaffinity(0, (here,))
-            words = max(os.cpu_count() or 1, max(self._allowed) + 1) // 64 + 1
-            self._size = 8 * words
-            self._masks = ctypes.c_ulong * words
-            self._one = self._masks()
-            self._one[here // 64] = 1 << here % 64
-            self._only = bytes(self._one)
-
-    def before(self, task: Traced) -> None:
-        """A stopped task is about to go on."""
-        now = _clock()
-        quick = now - task.resumed < _RAPID
-        task.resumed = now
-        if task.unheld or task.shy:
-            task.shy = max(0, task.shy - 1)
-            if task.mask is not None:
-                self.release(task)
-        elif task.mask is None:
-            self._hold(task)
-        task.rapid = quick
-
-    def after(self, task: Traced) -> None:
-        """It goes on."""
-        if task.mask is not None and not (task.rapid and self._keeps):
-            self.release(task)
-
-    def _hold(self, task: Traced) -> None:
-        mask = self._masks()
-        if _quick.sched_getaffinity(task.tid, self._size, mask) < 0 or not mask[self.here // 64] >> self.here % 64 & 1:
-            return
-        if bytes(mask) != self._only and _affinity(task.tid, self._size, self._one) == 0:
-            task.mask = mask
-            self._held[task.tid] = task
-
-    def release(self, task: Traced) -> None:
-        """A task has its own processors back, unless somebody has given it others meanwhile."""
-        mask, task.mask = task.mask, None
-        self._held.pop(task.tid, None)
-        now = self._masks()
-        if _quick.sched_getaffinity(task.tid, self._size, now) >= 0 and bytes(now) == self._only:
-            _affinity(task.tid, self._size, mask)
-
-    def release_all(self) -> None:
-        for task in list(self._held.values()):
-            self.release(task)
-
-    def tick(self) -> None:
-        """Now and then, while the tracer waits: a task that runs on is no longer held."""
-        late = _clock() - _LONG
-        for task in list(self._held.values()):
-            if task.resumed < late:
-                self.release(task)
-
-    def passed_on(self, former: Traced, task: Traced) -> None:
-        """A thread has taken the place of its process's first one, with its own processors."""
-        self._held.pop(task.tid, None)
-        task.mask, former.mask = former.mask, None
-        if self._held.pop(former.tid, None) is not None:
-            self._held[task.tid] = task
-
-    def forget(self, task: Traced) -> None:
-        """A task is gone."""
-        self._held.pop(task.tid, None)
-
-    def close(self) -> None:
-        if self.here is not None:
-            self.release_all()
-            os.sched_setaffinity(0, self._allowed)
 
 
 def _traced(tid: int) -> bool:

@@ -23,7 +23,8 @@ _TICK = 0.1  # seconds
 class Subject:
     """A task as the log names it: `tid` and `pid` as whoever reads the log knows them.
 
-    `memory` has `read_some`; `descriptor(fd)` tells what a descriptor is of.  `open` is the call under way.
+    `memory` has `read_some`; `descriptor(fd)` tells what a descriptor is of.  `open` is the call under way; `view` and
+    `signature` are how it reads, or how the last one read.
     """
 
     __slots__ = ("descriptor", "former", "memory", "open", "pid", "signature", "tid", "view")
@@ -37,6 +38,14 @@ class Subject:
         self.former = ""  # the call before it, by name
         self.view: View | None = None
         self.signature = None
+
+    def take_over(self, former: Subject) -> None:
+        """`former`, which made the call under way, goes on as this task: a thread has executed a program."""
+        self.open, former.open = former.open, None
+        self.signature, self.former = former.signature, former.former
+        self.view, former.view = former.view, None
+        if self.view is not None:
+            self.view.memory, self.view.descriptor = self.memory, self.descriptor
 
 
 def _others(abi: str, name: str) -> Signature:
@@ -59,7 +68,11 @@ class Recorder:
         self.idle = False  # set by the tracer while it waits: only then may a tick disturb the sinks
         self.bare = not choice.paths and all(getattr(sink, "bare", False) for sink in sinks)  # nobody reads arguments
         self._raw = [sink for sink in sinks if getattr(sink, "raw", False)]
+        self._begun = [sink.begun for sink in sinks]
+        self._ended = [sink.ended for sink in sinks]
+        self._paths = bool(choice.paths)
         self._held = choice.by_outcome  # whether a call is shown only once its end is known
+        self._plans: dict[str, dict[int, tuple[str, Signature | None]]] = {abi: {} for abi in names}
         self._unreadable: set[str] = set()  # calls whose reader has failed
 
     # -- calls --------------------------------------------------------------------------------
@@ -70,36 +83,58 @@ class Recorder:
 
     def begin(self, subject: Subject, number: int, args: tuple[int, ...], abi: str = "linux", plane: str | None = None) -> bool:
         """A call is about to be made; whether its end is wanted."""
-        name = self.name(abi, number)
-        choice = self.choice
-        if name not in choice:
+        plan = self._plans[abi].get(number)
+        if plan is None:
+            plan = self._plan(abi, number)
+        name, signature = plan
+        if signature is None:
             return False
-        call = Call(_now(), subject.tid, subject.pid, name, number, abi, plane=plane)
-        subject.open = call
+        subject.open = call = Call(_now(), subject.tid, subject.pid, name, number, abi, plane=plane)
         if self.bare:
             return True
-        subject.view = view = View(number, args, subject.memory, self.style, subject.descriptor)
+        view = subject.view
+        if view is None:
+            subject.view = view = View(number, args, subject.memory, self.style, subject.descriptor)
+        else:  # what was there for its last call
+            view.number = number
+            view.args = args
+            view.value = view.kept = None
+            view.error = 0
         view.former, subject.former = subject.former, name
         try:
-            signature = SIGNATURES[name] if abi == "linux" else _others(abi, name)
-            if choice.paths and not choice.touches(signature, view):
-                subject.open = subject.view = None
+            if self._paths and not self.choice.touches(signature, view):
+                subject.open = None
                 return False
-            call.args = signature.early(view)
+            call.args = words = signature.early(view)
             for sink in self._raw:
                 sink.entered(subject, call, view)
         except Exception as problem:
             signature = UNKNOWN
-            call.args = signature.early(view)
+            call.args = words = signature.early(view)
             self._unread(name, problem)
         subject.signature = signature
-        call.split = len(call.args)
-        call.partial = signature.first_late < len(signature.arguments)
+        call.split = len(words)
+        call.partial = view.partial
         call.joins = signature.joins
         if not self._held:
-            for sink in self.sinks:
-                sink.begun(call)
+            for begun in self._begun:
+                begun(call)
         return True
+
+    def _plan(self, abi: str, number: int) -> tuple[str, Signature | None]:
+        """A call's name and how it reads; None for one that is not wanted."""
+        name = self.name(abi, number)
+        signature = None
+        if name in self.choice:
+            try:
+                signature = SIGNATURES[name] if abi == "linux" else _others(abi, name)
+            except Exception as problem:
+                signature = UNKNOWN
+                self._unread(name, problem)
+        plan = name, signature
+        if number in self.names[abi]:  # else a program could fill the memory with numbers
+            self._plans[abi][number] = plan
+        return plan
 
     def end(self, subject: Subject, value: int, plane: str | None = None) -> None:
         """The call under way has returned `value` (unsigned or signed; a negative errno for failure)."""
@@ -108,7 +143,9 @@ class Recorder:
             return
         subject.open = None
         call.duration = _now() - call.time
-        call.value = value = signed64(value)
+        if value >> 63:
+            value = signed64(value)
+        call.value = value
         if plane is not None:
             call.plane = plane
         number = -value if -4096 < value < 0 else 0
@@ -126,15 +163,18 @@ class Recorder:
             except Exception as problem:
                 call.result = result_of(UNKNOWN, view)
                 self._unread(call.name, problem)
-            subject.view = None
-        self._show_end(call)
+        if self._held:
+            self._show_end(call)
+        else:
+            for ended in self._ended:
+                ended(call)
 
     def fail(self, subject: Subject, code: int, name: str) -> None:
         """The call under way failed in the way of the host ABI, with a positive code."""
         call = subject.open
         if call is None:
             return
-        subject.open = subject.view = None
+        subject.open = None
         call.duration = _now() - call.time
         call.value, call.error = code, name
         call.result = f"{code} {name} (failed)"
@@ -145,7 +185,7 @@ class Recorder:
         call = subject.open
         if call is None:
             return
-        subject.open = subject.view = None
+        subject.open = None
         call.unfinished = call.name not in ("exit", "exit_group")
         call.duration = None
         self._show_end(call)
@@ -166,10 +206,10 @@ class Recorder:
                 return
             call.split = len(call.args)
             call.partial &= call.unfinished
-            for sink in self.sinks:
-                sink.begun(call)
-        for sink in self.sinks:
-            sink.ended(call)
+            for begun in self._begun:
+                begun(call)
+        for ended in self._ended:
+            ended(call)
 
     # -- everything else ----------------------------------------------------------------------
 

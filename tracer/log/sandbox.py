@@ -111,8 +111,7 @@ class SandboxLog:
         """Another program runs in `task`; `caller`, whose number was `former`, made the call."""
         if caller is not task:
             self._recorder.abandon(task.subject)
-            task.subject, caller.subject.tid = caller.subject, task.subject.tid
-            task.subject.memory = task.memory
+            task.subject.take_over(caller.subject)
         exe = task.process.exe
         self._recorder.executed(task.subject, self._tree.guest(former) or former, os.fsdecode(exe.name()) if exe else "")
         self._recorder.end(task.subject, 0)

@@ -1,7 +1,7 @@
 """The log as lines, in the words of strace(1): ``name(arguments) = result``, unfinished calls and their resumption.
 
-Plain here; `tracer.log.colour` paints the same lines.  A line under way is kept until its end or until somebody else has
-something to say, so most calls are one write into the buffer.
+Plain here; `tracer.log.colour` paints the same lines.  A line under way is not even made until its end, or until somebody
+else has something to say, so most calls are one line put together and one write into the buffer.
 """
 
 from __future__ import annotations
@@ -72,10 +72,11 @@ class Text(Sink):
         self.raw = dump is not None  # the recorder shows its views
         self._dump = dump
         self._below: tuple[Call | None, str] = (None, "")
+        self._numbered = who == "always" and times.clock is None and not times.relative  # nothing but the task's number
+        self._marked = times.spent or dump is not None
         self._tasks = 0
-        self._line: Call | None = None  # the call whose line stands unfinished, not yet in the buffer
-        self._begun = ""
-        self._shown = 0  # characters of it that are written already
+        self._line: Call | None = None  # the call whose line stands unfinished
+        self._begun = ""  # what of it is in the buffer already
         self._buffer: list[str] = []
         self._size = 0
         self._lost = False
@@ -91,38 +92,62 @@ class Text(Sink):
         return dated
 
     def begun(self, call: Call) -> None:
-        self._break_off()
-        text = f"{self.prefix(call.tid, call.time)}{call.name}({', '.join(call.args)}"
+        if self._line is not None:
+            self._break_off()
         if call.name in FINAL:
-            self._write((text + ")").ljust(self.column - 1) + " = ?\n")
+            self._write((self._beginning(call) + ")").ljust(self.column - 1) + " = ?\n")
             return
-        self._line, self._begun = call, text
+        self._line = call
         if self.live:
-            self._write(text)
-            self._shown = len(text)
+            self._show()
             self.flush()
 
+    def _beginning(self, call: Call) -> str:
+        """A call's line as far as it is known at entry."""
+        prefix = f"{call.tid:<5} " if self._numbered else self.prefix(call.tid, call.time)
+        return f"{prefix}{call.name}({', '.join(call.args)}"
+
+    def _show(self) -> None:
+        """The line under way is to be seen, as far as it is known."""
+        if not self._begun:
+            self._begun = self._beginning(self._line)
+            self._write(self._begun)
+
     def ended(self, call: Call) -> None:
-        if call.name in FINAL and call.value is None:
-            return
-        if self._line is call:
-            text, shown = self._begun + self._rest(call, call.split > 0), self._shown
-            self._line, self._shown = None, 0
-            if call.unfinished:
-                text += self._comma(call)
-        else:
+        if self._line is not call:
+            if call.name in FINAL and call.value is None:
+                return
             self._break_off()
-            shown = 0
             text = f"{self.prefix(resumer(call), call.time + (call.duration or 0))}<... {call.name} resumed>"
             text += self._rest(call, call.joins)
-        if call.detached:
-            text += " <detached ...>\n"
+            shown = 0
         else:
-            text += " <unfinished ...>)" if call.unfinished and call.partial else ")"
-            text = text.ljust(self.column - 1) + f" = {call.result}{self.marks(call)}\n"
-        self._write(text[shown:] + self._dumped(call))
+            self._line = None
+            shown = 0
+            if self._begun:
+                text = self._begun + self._rest(call, call.split > 0)
+                shown, self._begun = len(self._begun), ""
+            elif call.joins:
+                words, call.args = call.args, call.args[: call.split]
+                text, call.args = self._beginning(call), words
+                text += self._rest(call, call.split > 0)
+            else:
+                text = self._beginning(call)
+            if call.unfinished:
+                text += self._comma(call)
+        if call.unfinished or self._marked or call.injected is not None or call.plane is not None:
+            text = self._finished(text, call)
+        else:
+            text = f"{text})".ljust(self.column - 1) + f" = {call.result}\n"
+        self._write(text[shown:] if shown else text)
         if self.live:
             self.flush()
+
+    def _finished(self, text: str, call: Call) -> str:
+        if call.detached:
+            return f"{text} <detached ...>\n"
+        text += " <unfinished ...>)" if call.unfinished and call.partial else ")"
+        return f"{text.ljust(self.column - 1)} = {call.result}{self.marks(call)}\n{self._dumped(call)}"
 
     def entered(self, subject, call: Call, view: View) -> None:
         """Nothing is to be seen yet."""
@@ -184,9 +209,11 @@ class Text(Sink):
 
     def _break_off(self) -> None:
         """Somebody else has something to say: the line under way is to go on later."""
-        if self._line is not None:
-            self._write(f"{self._begun[self._shown :]}{self._comma(self._line)} <unfinished ...>\n")
-            self._line, self._shown = None, 0
+        call = self._line
+        if call is not None:
+            text = "" if self._begun else self._beginning(call)
+            self._write(f"{text}{self._comma(call)} <unfinished ...>\n")
+            self._line, self._begun = None, ""
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -206,9 +233,8 @@ class Text(Sink):
         self._lost = self._lost or not write_all(self.fd, data)
 
     def tick(self) -> None:
-        if self._line is not None and not self.live:
-            self._write(self._begun[self._shown :])
-            self._shown = len(self._begun)
+        if self._line is not None:
+            self._show()
         self.flush()
 
     def close(self) -> None:

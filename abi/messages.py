@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 
 def say(message: str) -> None:
     """One line for a person, on the standard error if that can be written to."""
-    with contextlib.suppress(OSError):
+    try:
         os.write(2, f"int80: {message}\n".encode(errors="surrogateescape"))
+    except OSError:
+        pass

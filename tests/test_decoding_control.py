@@ -8,11 +8,12 @@ from struct import pack
 import pytest
 from fakes import BAD, Memory
 
+from abi.decoding import architecture, control
 from abi.decoding.constants.ioctls import REQUESTS
-from abi.decoding.control import CALLS
 from abi.decoding.requests import ARGUMENTS, request_name
 from abi.decoding.values import U64, Style, View, result_of
 
+CALLS = architecture.CALLS | control.CALLS
 EBADF, EFAULT, EINVAL, ENOTTY = 9, 14, 22, 25
 TCGETS, TCSETS, TIOCGWINSZ, TIOCSWINSZ, FIONREAD, FIONBIO = 0x5401, 0x5402, 0x5413, 0x5414, 0x541B, 0x5421
 

@@ -19,8 +19,9 @@ from conftest import make_root
 from abi.tables import linux as LINUX
 from containers.oci.config import ConfigError, Problems, Seccomp
 from containers.oci.filters import compiled, numbers
+from tracer.bpf import AUDIT_ARCH_I386, AUDIT_ARCH_X86_64, RET_ALLOW, X32_BIT
 from tracer.profile import RET_ERRNO, RET_KILL_PROCESS, RET_KILL_THREAD, RET_LOG, RET_TRAP, Condition, Profile
-from tracer.seccomp import AUDIT_ARCH_I386, AUDIT_ARCH_X86_64, RET_ALLOW, X32_BIT, simulate
+from tracer.seccomp import simulate
 
 MARK = 0x1122334455667788
 NUMBERS = numbers()

@@ -12,6 +12,7 @@ from abi.dispatch import Abi, Entry, Plane, When
 from abi.errors import Kind, LinuxErrno, linux_number
 from abi.tables import linux as LINUX
 from tracer import seccomp
+from tracer.bpf import X32_BIT, build_stops
 from tracer.seccomp import (
     AUDIT_ARCH_I386,
     AUDIT_ARCH_X86_64,
@@ -20,7 +21,6 @@ from tracer.seccomp import (
     RET_TRACE,
     RET_USER_NOTIF,
     TRACE_STEER,
-    build_stops,
     simulate,
 )
 
@@ -150,7 +150,7 @@ def test_a_number_beyond_the_table_is_enosys(number):
 
 @pytest.mark.parametrize("number", [0, 1, 59, 231, 512, 520])
 def test_an_x32_call_is_enosys(number):
-    assert simulate(PROGRAM, number | seccomp.X32_BIT, AUDIT_ARCH_X86_64) == ENOSYS
+    assert simulate(PROGRAM, number | X32_BIT, AUDIT_ARCH_X86_64) == ENOSYS
 
 
 @pytest.mark.parametrize("number", [0, 1, 11, 59, 400, 0xFFFFFFFF])

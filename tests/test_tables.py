@@ -8,6 +8,7 @@ from ptrace.binding.linux_struct import user_regs_struct
 from ptrace.syscall.linux.x86_64 import SYSCALL_NAMES
 
 from abi import host as host_abi
+from abi.decoding.constants import calls as names
 from abi.dispatch import Abi, Plane, Support, When
 from abi.errors import HostErrno, Kind, LinuxErrno, SysError, host_number, linux_number
 from abi.tables import linux as LINUX
@@ -115,6 +116,15 @@ def test_every_host_code_is_the_number_of_some_kind():
 def test_a_host_errno_nobody_defines_is_an_io_error():
     assert SysError.of_errno(9999).kind is Kind.EIO
     assert SysError.of_errno(None).kind is Kind.EIO
+
+
+def test_a_log_knows_the_names_that_the_tables_have_and_python_ptraces():
+    ours = {entry.number: entry.name for entry in LINUX.table if entry is not None}
+    theirs = {number: name for number, name in SYSCALL_NAMES.items() if number < 512}  # x32 has those above
+    assert {number: names.LINUX[number] for number in ours} == ours
+    assert {number: names.LINUX[number] for number in theirs.keys() - ours.keys()}.items() <= theirs.items()
+    assert max(names.LINUX) < 512 and len(set(names.LINUX.values())) == len(names.LINUX)
+    assert {entry.number: entry.name for entry in host_abi.host.table if entry is not None} == names.HOST
 
 
 # -- ptrace -----------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable
 
 from tracer import notify, ptrace
-from tracer.seccomp import RET_ALLOW
+from tracer.bpf import RET_ALLOW
 from vfs import kernel
 
 _GOOD, _NOTE, _BAD = "green", "yellow", "red"

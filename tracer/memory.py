@@ -10,8 +10,11 @@ import ctypes
 import os
 import struct
 
-from abi.errors import Kind, SysError
 from vfs.kernel import quick
+
+TYPE_CHECKING = False  # what typing has, without the time that importing it takes
+if TYPE_CHECKING:
+    from abi.errors import Kind, SysError
 
 _PAGE = 4096
 _FIRST_READ = 256  # bytes of a path fetched at once, if the page has them: most paths are shorter
@@ -29,6 +32,13 @@ _remote = ctypes.c_void_p(ctypes.addressof(_vectors) + 16)
 _span = struct.Struct("<QQQ").pack_into  # from our length on: that, the guest's address, its length
 
 
+def _failure(kind: str = "EFAULT") -> SysError:
+    """Not imported at the top: a log of programs on the host never fails so, and starts sooner without."""
+    from abi.errors import Kind, SysError
+
+    return SysError(Kind[kind])
+
+
 class GuestMemory:
     """The memory of one task, by any of its threads' numbers."""
 
@@ -39,10 +49,11 @@ class GuestMemory:
 
     def read_some(self, address: int, size: int) -> bytes:
         """Up to `size` bytes (at most 64 KiB), ending where the memory does; empty if it starts there."""
-        size = min(size, _BUFFER)
+        if size > _BUFFER:
+            size = _BUFFER
         _span(_vectors, 8, size, address & _U64, size)
         count = _readv(self.tid, _local, 1, _remote, 1, 0)
-        return bytes(_view[:count]) if count > 0 else b""
+        return _view[:count].tobytes() if count > 0 else b""
 
     def read(self, address: int, size: int) -> bytes:
         """Exactly `size` bytes.  EFAULT."""
@@ -54,7 +65,7 @@ class GuestMemory:
                 parts.append(self.read_some(address + offset, min(_BUFFER, size - offset)))
             data = b"".join(parts)
         if len(data) != size:
-            raise SysError(Kind.EFAULT)
+            raise _failure()
         return data
 
     def write(self, address: int, data: bytes) -> None:
@@ -67,9 +78,9 @@ class GuestMemory:
         _view[:size] = data
         _span(_vectors, 8, size, address, size)
         if _writev(self.tid, _local, 1, _remote, 1, 0) != size:
-            raise SysError(Kind.EFAULT)
+            raise _failure()
 
-    def cstring(self, address: int, limit: int = _PAGE, too_long: Kind = Kind.ENAMETOOLONG) -> bytes:
+    def cstring(self, address: int, limit: int = _PAGE, too_long: Kind | None = None) -> bytes:
         """The bytes up to NUL, which must come within `limit` bytes.  EFAULT, `too_long`."""
         # As `read_some`, written out: this is on the way of every path.
         first = _PAGE - (address & 0xFFF)
@@ -87,12 +98,12 @@ class GuestMemory:
             here = address + len(data)
             more = self.read_some(here, min(limit - len(data), _PAGE - (here & _PAGE - 1)))
             if not more:
-                raise SysError(Kind.EFAULT)
+                raise _failure()
             end = more.find(b"\0")
             if end >= 0:
                 return data + more[:end]
             data += more
-        raise SysError(too_long)
+        raise _failure("ENAMETOOLONG") if too_long is None else _failure(too_long.name)
 
     def cstring_cut(self, address: int, limit: int) -> bytes:
         """The bytes up to NUL, cut at `limit`.  EFAULT."""
@@ -101,7 +112,7 @@ class GuestMemory:
         if end >= 0:
             return data[:end]
         if len(data) < limit:
-            raise SysError(Kind.EFAULT)
+            raise _failure()
         return data
 
 

@@ -10,7 +10,7 @@ sixth argument that the guest cannot know; it has been judged as what the guest 
 
 from __future__ import annotations
 
-from tracer.seccomp import AUDIT_ARCH_X86_64, RET_ALLOW, X32_BIT, Assembler, tree
+from tracer.bpf import AUDIT_ARCH_X86_64, RET_ALLOW, X32_BIT, Assembler, tree
 
 RET_KILL_PROCESS, RET_KILL_THREAD, RET_TRAP, RET_ERRNO, RET_LOG = 0x80000000, 0, 0x00030000, 0x00050000, 0x7FFC0000
 _LD_ABS, _AND, _JA, _JEQ, _JGT, _JGE = 0x20, 0x54, 0x05, 0x15, 0x25, 0x35

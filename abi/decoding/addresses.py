@@ -7,7 +7,6 @@ name where the supervisor sees one of that index: a guest on the host's network 
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable
 from struct import unpack_from
 
@@ -47,8 +46,10 @@ def hardware(data: bytes) -> str:
 
 def interface(index: int) -> str:
     """An interface by its index, ``if_nametoindex("lo")`` or the number where there is none (netdevice(7))."""
+    from socket import if_indextoname  # here and below: it takes a while, and ioctl(2) alone needs none of it
+
     try:
-        return f"if_nametoindex({quoted(os.fsencode(socket.if_indextoname(index)))})"
+        return f"if_nametoindex({quoted(os.fsencode(if_indextoname(index)))})"
     except (OSError, OverflowError):
         return str(index)
 
@@ -58,12 +59,16 @@ def port(data: bytes, offset: int) -> str:
 
 
 def inet4(data: bytes) -> str:
-    return f"inet_addr({quoted(socket.inet_ntoa(data).encode())})"
+    from socket import inet_ntoa
+
+    return f"inet_addr({quoted(inet_ntoa(data).encode())})"
 
 
 def inet6(data: bytes) -> str:
     """The text of an IPv6 address, quoted."""
-    return quoted(socket.inet_ntop(socket.AF_INET6, data).encode())
+    from socket import AF_INET6, inet_ntop
+
+    return quoted(inet_ntop(AF_INET6, data).encode())
 
 
 def family(value: int) -> str:

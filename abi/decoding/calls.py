@@ -76,7 +76,8 @@ AREAS = {
         "accept accept4 bind connect getpeername getsockname getsockopt listen recvfrom recvmmsg recvmsg sendmmsg sendmsg "
         "sendto setsockopt shutdown socket socketpair"
     ),
-    "control": "arch_prctl fcntl ioctl prctl",
+    "control": "fcntl ioctl prctl",
+    "architecture": "arch_prctl",
     "gone": (
         "afs_syscall create_module epoll_ctl_old epoll_wait_old get_kernel_syms getpmsg nfsservctl putpmsg query_module "
         "security tuxcall vserver"

@@ -1,11 +1,11 @@
-"""Calls whose arguments mean what a command among them says: ioctl(2), fcntl(2), prctl(2), arch_prctl(2)."""
+"""Calls whose arguments mean what a command among them says: ioctl(2), fcntl(2), prctl(2)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from struct import Struct, unpack_from
 
 from abi.decoding.addresses import number
+from abi.decoding.chosen import Chosen
 from abi.decoding.constants import control as names
 from abi.decoding.constants.files import ACCESS_MODES, OPEN_FLAGS, WHENCE
 from abi.decoding.constants.security import CAPABILITIES
@@ -20,7 +20,6 @@ from abi.decoding.values import (
     described,
     descriptor,
     fields,
-    first_late,
     flags,
     flags_of,
     from_kernel,
@@ -28,7 +27,6 @@ from abi.decoding.values import (
     name_of,
     one_of,
     out,
-    plain,
     pointer,
     quoted,
     signed32,
@@ -36,41 +34,6 @@ from abi.decoding.values import (
     to,
     unsigned,
 )
-
-Choice = Callable[[View], "tuple[Printer, ...]"]
-
-
-class Chosen(Signature):
-    """A signature of which only the first printers are fixed; a command among those chooses the others.
-
-    So it is the command too that decides what waits for the call's end.
-    """
-
-    __slots__ = ("choose", "fixed")
-
-    def __init__(self, *fixed: Printer, choose: Choice, result=plain) -> None:
-        super().__init__((*fixed, *(hexadecimal,) * (6 - len(fixed))), result)
-        self.fixed = fixed
-        self.choose = choose
-
-    def _printed(self, view: View, is_late: bool) -> list[str]:
-        printers = (*self.fixed, *self.choose(view))
-        first = first_late(printers)
-        view.partial = first < len(printers)
-        words = []
-        for index, printer in enumerate(printers):
-            if (index >= first) is is_late:
-                word = printer(view, view.args[index])
-                if word is not None:
-                    words.append(word)
-        return words
-
-    def early(self, view: View) -> list[str]:
-        return self._printed(view, False)
-
-    def late(self, view: View) -> list[str]:
-        return self._printed(view, True)
-
 
 # -- ioctl ----------------------------------------------------------------------------------------------------
 
@@ -245,29 +208,8 @@ def _option_result(view: View, value: int):
     return str(value)
 
 
-# -- arch_prctl -------------------------------------------------------------------------------------------------
-
-
-def _components(view: View, data: bytes) -> str:
-    bits = int.from_bytes(data, "little")
-    return f"[{number(bits)} /* {flags_of(names.COMPONENT_SETS, bits, 'XFEATURE_MASK_???')} */]" if bits else "[0]"
-
-
-def _component(view: View, value: int) -> str:
-    return f"{number(value)} /* {names.COMPONENTS.get(value, 'XFEATURE_???')} */"
-
-
-_ARCH: dict[int, tuple[Printer, ...]] = {
-    0x1003: (from_kernel(8, _pointer_got),), 0x1004: (from_kernel(8, _pointer_got),), 0x1011: (),
-    0x1021: (from_kernel(8, _components),), 0x1022: (from_kernel(8, _components),), 0x1023: (_component,),
-    0x1024: (from_kernel(8, _components),), 0x1025: (_component,),
-}  # fmt: skip
-
-
 CALLS: dict[str, Signature] = {
     "ioctl": Chosen(descriptor, _request, choose=lambda view: (argument_of(view.args[1]),)),
     "fcntl": Chosen(descriptor, one_of(names.COMMANDS, "F_???"), choose=_command_arguments, result=_command_result),
     "prctl": Chosen(one_of(names.OPTIONS, "PR_???"), choose=_option_arguments, result=_option_result),
-    "arch_prctl": Chosen(one_of(names.ARCH_COMMANDS, "ARCH_???"),
-                         choose=lambda view: _ARCH.get(view.args[0] & 0xFFFFFFFF, (hexadecimal,))),
-}  # fmt: skip
+}

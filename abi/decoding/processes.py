@@ -38,6 +38,8 @@ from abi.decoding.values import (
 __all__ = ["CALLS", "siginfo", "signal_name"]
 
 _PAGE = 4096
+_FEW = 64  # bytes of an argv that are read at once
+_ZERO = bytes(8)
 _MANY = 1 << 20  # more pointers than an execve(2) can have
 
 # -- clone ------------------------------------------------------------------------------------------
@@ -159,9 +161,14 @@ def _strings(view: View, value: int) -> str:
         return "NULL"
     words: list[str] = []
     most = _MANY if view.style.verbose else view.style.strings
+    pointers = b""
     while True:
         here = value + 8 * len(words)
-        word = view.integer(here, 8)
+        if not pointers:  # as many as one look gives, which is mostly all of them
+            pointers = view.memory.read_some(here, min(_PAGE - here % _PAGE, _FEW)) if here % 8 == 0 else b""
+            if len(pointers) < 8:
+                pointers = view.bytes(here, 8) or b""
+        word, pointers = int.from_bytes(pointers[:8], "little") if pointers else None, pointers[8:]
         if word is None:
             if not words:
                 return hex(value)
@@ -184,9 +191,9 @@ def _environment(view: View, value: int) -> str:
     while count < _MANY:
         data = view.memory.read_some(value + 8 * count, _PAGE - (value + 8 * count) % _PAGE)
         data = data[: len(data) & ~7]
-        found = next((index for index, (word,) in enumerate(struct.iter_unpack("<Q", data)) if not word), None)
-        if found is not None:
-            count += found
+        end = _zero_word(data)
+        if end is not None:
+            count += end
             return f"{value:#x} /* {count} var{'' if count == 1 else 's'} */"
         if not data:
             break
@@ -194,6 +201,17 @@ def _environment(view: View, value: int) -> str:
     if not count:
         return hex(value)
     return f"{value:#x} /* {count} var{'' if count == 1 else 's'}, unterminated */"
+
+
+def _zero_word(data: bytes) -> int | None:
+    """Which of the words of eight bytes is the first that is 0."""
+    at = data.find(_ZERO)
+    while at >= 0:
+        word = (at + 7) & ~7
+        if data[word : word + 8] == _ZERO:
+            return word // 8
+        at = data.find(_ZERO, at + 1)
+    return None
 
 
 # -- waiting ----------------------------------------------------------------------------------------

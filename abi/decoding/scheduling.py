@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from errno import E2BIG
 
 from abi.decoding.constants import scheduling as names
 from abi.decoding.signals import clock_ticks, timespec
@@ -23,7 +24,6 @@ from abi.decoding.values import (
     to,
     unsigned,
 )
-from abi.errors import LinuxErrno
 
 _INFINITY = 0xFFFFFFFFFFFFFFFF
 _MOST_CPUS = 1 << 16  # bits of a mask that are looked at
@@ -99,7 +99,6 @@ def _found_mask(view: View, value: int) -> str:
 _ATTRIBUTES = struct.Struct("<IIQiIQQQ")
 _CLAMPS = struct.Struct("<II")
 _KEEP_POLICY, _KEEP_PARAMS, _CLAMP = 0x08, 0x10, 0x60
-_E2BIG = LinuxErrno.E2BIG
 _policy = one_of(names.POLICIES, "SCHED_???")
 
 
@@ -134,7 +133,7 @@ def _given_attributes(view: View, value: int) -> str:
 
 def _known_size(view: View, value: int) -> str | None:
     """A kernel that does not know the caller's structure says how long the one is that it knows."""
-    known = view.integer(view.args[1], 4) if view.error == _E2BIG else None
+    known = view.integer(view.args[1], 4) if view.error == E2BIG else None
     return None if known is None else f" => {fields(('size', known))}"
 
 

@@ -57,6 +57,9 @@ def clock_ticks(value: int) -> str:
     return f"{value} /* {value / _CLOCK_TICKS:.2f} s */" if value else "0"
 
 
+_CHILD = struct.Struct("<16xiIi4xqq").unpack_from
+
+
 def _sender(view: View, data: bytes) -> list[tuple[str, object]]:
     return [("si_pid", int.from_bytes(data[16:20], "little", signed=True)), ("si_uid", identity(view, _u32(data, 20)))]
 
@@ -78,10 +81,10 @@ def _fault(view: View, signal: int, code: int, data: bytes) -> list[tuple[str, o
 
 
 def _child(view: View, code: int, data: bytes) -> list[tuple[str, object]]:
-    status = int.from_bytes(data[24:28], "little", signed=True)
-    utime, stime = struct.unpack_from("<qq", data, 32)
+    pid, uid, status, utime, stime = _CHILD(data)
     return [
-        *_sender(view, data),
+        ("si_pid", pid),
+        ("si_uid", identity(view, uid)),
         ("si_status", status if names.CODES_OF[17].get(code) == "CLD_EXITED" else signal_name(status)),
         ("si_utime", clock_ticks(utime)),
         ("si_stime", clock_ticks(stime)),

@@ -7,14 +7,13 @@ One marked with `out` reads what the kernel wrote, so it waits for the call's en
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from errno import errorcode
 from functools import cache
-
-from abi.errors import LinuxErrno
 
 U64 = 0xFFFFFFFFFFFFFFFF
 _PAGE = 4096
-ERRNO_NAMES = {int(number): number.name for number in LinuxErrno} | {35: "EDEADLK"}  # EDEADLOCK to Python
+ERRNO_NAMES = errorcode | {35: "EDEADLK", 95: "EOPNOTSUPP"}  # EDEADLOCK and ENOTSUP to Python
 
 Printer = Callable[["View", int], "str | None"]
 
@@ -61,6 +60,8 @@ class View:
         if not address or size < 0:
             return None
         data = self.memory.read_some(address, size)
+        if len(data) == size:
+            return data
         while len(data) < size:
             more = self.memory.read_some(address + len(data), size - len(data))
             if not more:
@@ -305,8 +306,11 @@ def memory(view: View, address: int, count: int) -> str:
         return "NULL"
     if count <= 0:
         return '""'
-    data = view.bytes(address, min(count, view.style.strings + 1))
-    return hex(address) if data is None else cut(view, data, count)
+    limit = view.style.strings
+    data = view.bytes(address, count if count <= limit else limit + 1)
+    if data is None:
+        return hex(address)
+    return quoted(data) if count <= limit else quoted(data[:limit]) + "..."
 
 
 def buffer(size_at: int) -> Printer:
@@ -416,7 +420,7 @@ class Signature:
     where the entry stopped (``, tls=0x10`` or `` => {...}``), so no comma announces it.
     """
 
-    __slots__ = ("_early", "_late", "arguments", "joins", "never_returns", "result")
+    __slots__ = ("_early", "_late", "_partial", "arguments", "joins", "never_returns", "result")
 
     def __init__(self, arguments: tuple[Printer, ...], result, never_returns: bool = False, joins: bool = False) -> None:
         self.arguments = arguments
@@ -426,30 +430,33 @@ class Signature:
         first = first_late(arguments)
         self._early = tuple(enumerate(arguments[:first]))
         self._late = tuple(enumerate(arguments))[first:]
+        self._partial = bool(self._late)
 
     def early(self, view: View) -> list[str]:
         """The arguments that can be read before the call is made; `view.partial` then says whether others are to come."""
-        view.partial = bool(self._late)
-        return _printed(self._early, view)
+        view.partial = self._partial
+        args = view.args
+        words = []
+        for index, printer in self._early:
+            word = printer(view, args[index])
+            if word is not None:
+                words.append(word)
+        return words
 
     def late(self, view: View) -> list[str]:
         """The rest of them, once `view.value` is known."""
-        return _printed(self._late, view)
+        args = view.args
+        words = []
+        for index, printer in self._late:
+            word = printer(view, args[index])
+            if word is not None:
+                words.append(word)
+        return words
 
 
 def first_late(printers: tuple[Printer, ...]) -> int:
     """The place of the first printer that waits for the end of the call; how many there are, if none does."""
     return next((index for index, printer in enumerate(printers) if waits(printer)), len(printers))
-
-
-def _printed(printers: Iterable[tuple[int, Printer]], view: View) -> list[str]:
-    args = view.args
-    words = []
-    for index, printer in printers:
-        word = printer(view, args[index])
-        if word is not None:
-            words.append(word)
-    return words
 
 
 # A result printer is ``(view, value) -> str``, for success only; a pair ``(text, note)`` adds ``(note)`` behind it.

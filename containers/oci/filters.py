@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abi.tables import linux
 from containers.oci.config import Problems, Seccomp, Syscalls
+from tracer.bpf import RET_ALLOW
 from tracer.profile import (
     RET_ERRNO,
     RET_KILL_PROCESS,
@@ -13,7 +14,6 @@ from tracer.profile import (
     Condition,
     Profile,
 )
-from tracer.seccomp import RET_ALLOW
 
 _EPERM, _ENOSYS = 1, 38
 _RESULTS = {

@@ -77,8 +77,8 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
     numbers = recorder.choice.numbers(names["linux"])
     program = None
     if numbers is not None:
+        from tracer.bpf import build_stops
         from tracer.placement import STOPPED, STOPPED_WITH
-        from tracer.seccomp import build_stops
 
         injected = frozenset().union(*(injection.calls for injection in found))
         injected_numbers = {number for number, name in names["linux"].items() if name in injected}

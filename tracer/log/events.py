@@ -53,50 +53,75 @@ class _Event:
     """Not a dataclass: importing those takes a tenth of the time that a small program is traced in."""
 
     __slots__ = ("tid", "time")
-    _fields: tuple[str, ...] = ()  # behind the time and the task
 
-    def __init__(self, time: float, tid: int, *values) -> None:
+    def __init__(self, time: float, tid: int) -> None:
         self.time = time
         self.tid = tid
-        for name, value in zip(self._fields, values, strict=True):
-            setattr(self, name, value)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in ('time', 'tid', *self._fields))})"
+        names = ("time", "tid", *(name for name in self.__slots__ if name not in ("time", "tid")))
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
 
 class Signal(_Event):
     """A signal is delivered; `info` is its siginfo as text."""
 
-    __slots__ = _fields = ("name", "info")
+    __slots__ = ("info", "name")
+
+    def __init__(self, time: float, tid: int, name: str, info: str) -> None:
+        self.time = time
+        self.tid = tid
+        self.name = name
+        self.info = info
 
 
 class Stopped(_Event):
     """A task was stopped by job control."""
 
-    __slots__ = _fields = ("name",)
+    __slots__ = ("name",)
+
+    def __init__(self, time: float, tid: int, name: str) -> None:
+        super().__init__(time, tid)
+        self.name = name
 
 
 class Born(_Event):
     """A task appeared; `parent` is the task that made it, 0 when it was there before; `kind` is fork, vfork, clone,
     thread, attach or command."""
 
-    __slots__ = _fields = ("pid", "parent", "kind")
+    __slots__ = ("kind", "parent", "pid")
+
+    def __init__(self, time: float, tid: int, pid: int, parent: int, kind: str) -> None:
+        self.time = time
+        self.tid = tid
+        self.pid = pid
+        self.parent = parent
+        self.kind = kind
 
 
 class Executed(_Event):
     """A process runs another program, `path`; `former` is the thread that called execve."""
 
-    __slots__ = _fields = ("former", "path")
+    __slots__ = ("former", "path")
+
+    def __init__(self, time: float, tid: int, former: int, path: str) -> None:
+        super().__init__(time, tid)
+        self.former = former
+        self.path = path
 
 
 class Ended(_Event):
     """A task is gone: with an exit `status`, or killed by `signal` (a name), maybe with a `core` dump."""
 
-    __slots__ = _fields = ("pid", "status", "signal", "core")
+    __slots__ = ("core", "pid", "signal", "status")
 
     def __init__(self, time: float, tid: int, pid: int, status: int | None, signal: str | None, core: bool = False) -> None:
-        super().__init__(time, tid, pid, status, signal, core)
+        self.time = time
+        self.tid = tid
+        self.pid = pid
+        self.status = status
+        self.signal = signal
+        self.core = core
 
 
 class Detached(_Event):
@@ -108,9 +133,13 @@ class Detached(_Event):
 class Sink:
     """A form of output; what a sink does not care for it leaves out.
 
+    `programs`: it reads the path of `Executed`, which is else left empty on the host, as finding it out takes time.
+
     One that is `raw` is also told ``entered(subject, call, view)`` and ``returned(subject, call, view)`` of each call,
     whatever its outcome: the view has what the registers said.
     """
+
+    programs = True
 
     def begun(self, call: Call) -> None:
         """A call is about to be made."""

@@ -16,10 +16,10 @@ import struct
 
 from abi.decoding.values import quoted
 from tracer import ptrace
+from tracer.bpf import TRACE_STEER
 from tracer.log.recorder import Recorder, Subject
 from tracer.memory import GuestMemory
 from tracer.placement import FREE, Place, Placement
-from tracer.seccomp import TRACE_STEER
 from vfs.kernel import error, quick
 
 _GET_SYSCALL_INFO = 0x420E
@@ -312,13 +312,13 @@ class HostTracer:
             if value < 0 and not self._running and task.tid == self._main:
                 task.command = True  # its execve failed, and what it does now is say so
         elif not task.command:
-            architecture, stack, call, *args = _call(_info)
-            abi = _ARCHITECTURES.get(architecture, "unknown")
-            call &= 0xFFFFFFFF
+            entry = _call(_info)
+            abi = _ARCHITECTURES.get(entry[0], "unknown")
+            call, args = entry[2] & 0xFFFFFFFF, entry[3:]
             special = call in _SPECIAL[abi]
             if special and call == _RT_SIGRETURN:
-                args[0] = stack
-            wanted = self.recorder.begin(task, call, tuple(args), abi)
+                args = entry[1], *args[1:]
+            wanted = self.recorder.begin(task, call, args, abi)
             if wanted and injector is not None:
                 injector.at_begin(task, self.recorder, call, abi)
             task.begun = wanted or not self._filtered
@@ -385,10 +385,12 @@ class HostTracer:
             if other.pid == task.pid and other is not task:
                 self.recorder.abandon(other)
                 self._forget(other)
-        try:
-            path = os.readlink(f"/proc/{task.pid}/exe")
-        except OSError:
-            path = ""
+        path = ""
+        if self.recorder.programs:
+            try:
+                path = os.readlink(f"/proc/{task.pid}/exe")
+            except OSError:
+                pass
         self.recorder.executed(task, former, path)
 
     def _forget(self, task: Traced) -> None:

@@ -5,16 +5,16 @@ A log is full of bytes that came from files, names above all, and these need not
 
 from __future__ import annotations
 
-import json
 import os
 import re
+from collections.abc import Callable
+from functools import cache
 
 from abi.messages import say
 from vfs import kernel
 
 _LARGE = 1 << 16
 _LONE = re.compile("[\ud800-\udfff]")
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def write_all(fd: int, data: bytes) -> bool:
@@ -76,7 +76,14 @@ def clean(text: str) -> str:
     return text if text.isascii() else _LONE.sub(_escaped, text)
 
 
+@cache
+def _encoder() -> Callable[[object], str]:
+    import json  # not at the top: most logs are lines, and it takes a while
+
+    return json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def as_json(value) -> str:
     """One line of JSON that UTF-8 can hold, with bytes that were not UTF-8 as ``\\xNN``."""
-    text = _encode(value)
+    text = _encoder()(value)
     return text if text.isascii() else _LONE.sub(lambda match: "\\" + _escaped(match), text)

@@ -11,7 +11,7 @@ import signal as signals
 import time
 
 from abi.decoding.calls import SIGNATURES, UNKNOWN
-from abi.decoding.processes import siginfo, signal_name
+from abi.decoding.signals import siginfo, signal_name
 from abi.decoding.values import ERRNO_NAMES, Signature, Style, View, result_of, signed64
 from abi.messages import say
 from tracer.log.events import Born, Call, Detached, Ended, Executed, Signal, Sink, Stopped
@@ -67,6 +67,7 @@ class Recorder:
         self.names = names
         self.idle = False  # set by the tracer while it waits: only then may a tick disturb the sinks
         self.bare = not choice.paths and all(getattr(sink, "bare", False) for sink in sinks)  # nobody reads arguments
+        self.programs = any(getattr(sink, "programs", True) for sink in sinks)  # somebody reads `Executed.path`
         self._raw = [sink for sink in sinks if getattr(sink, "raw", False)]
         self._begun = [sink.begun for sink in sinks]
         self._ended = [sink.ended for sink in sinks]

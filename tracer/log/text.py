@@ -59,6 +59,8 @@ class Text(Sink):
     ``-e quiet=``, what is left out.  `dump(name, view)` gives the lines that are to stand below a call.
     """
 
+    programs = False
+
     def __init__(
         self, fd: int, times: Times, who: str = "always", live: bool = False, column: int = COLUMN, unsaid: Container[str] = (),
         dump: Callable[[str, View], str] | None = None,
@@ -118,8 +120,11 @@ class Text(Sink):
             if call.name in FINAL and call.value is None:
                 return
             self._break_off()
-            text = f"{self.prefix(resumer(call), call.time + (call.duration or 0))}<... {call.name} resumed>"
-            text += self._rest(call, call.joins)
+            tid = resumer(call)
+            prefix = f"{tid:<5} " if self._numbered else self.prefix(tid, call.time + (call.duration or 0))
+            text = f"{prefix}<... {call.name} resumed>"
+            if len(call.args) > call.split:
+                text += self._rest(call, call.joins)
             shown = 0
         else:
             self._line = None
@@ -139,8 +144,11 @@ class Text(Sink):
             text = self._finished(text, call)
         else:
             text = f"{text})".ljust(self.column - 1) + f" = {call.result}\n"
-        self._write(text[shown:] if shown else text)
-        if self.live:
+        if shown:
+            text = text[shown:]
+        self._buffer.append(text)
+        self._size += len(text)
+        if self.live or self._size > _LARGE:
             self.flush()
 
     def _finished(self, text: str, call: Call) -> str:
@@ -182,24 +190,25 @@ class Text(Sink):
         return marks
 
     def happened(self, event) -> None:
-        match event:
-            case Signal():
-                self._say(event, f"--- {event.name} {event.info} ---")
-            case Stopped():
-                self._say(event, f"--- stopped by {event.name} ---")
-            case Ended():
-                if "exit" not in self.unsaid:
-                    core = " (core dumped)" if event.core else ""
-                    end = f"killed by {event.signal}{core}" if event.status is None else f"exited with {event.status}"
-                    self._say(event, f"+++ {end} +++")
-                self._tasks -= 1
-            case Executed() if event.former != event.tid and "thread-execve" not in self.unsaid:
+        kind = type(event)
+        if kind is Ended:
+            if "exit" not in self.unsaid:
+                core = " (core dumped)" if event.core else ""
+                end = f"killed by {event.signal}{core}" if event.status is None else f"exited with {event.status}"
+                self._say(event, f"+++ {end} +++")
+            self._tasks -= 1
+        elif kind is Signal:
+            self._say(event, f"--- {event.name} {event.info} ---")
+        elif kind is Born:
+            self._tasks += 1
+        elif kind is Executed:
+            if event.former != event.tid and "thread-execve" not in self.unsaid:
                 self._say(event, f"+++ superseded by execve in pid {event.former} +++")
-            case Born():
-                self._tasks += 1
-            case Detached():
-                self._break_off()
-                self._tasks -= 1
+        elif kind is Stopped:
+            self._say(event, f"--- stopped by {event.name} ---")
+        elif kind is Detached:
+            self._break_off()
+            self._tasks -= 1
 
     def _say(self, event, text: str) -> None:
         self._break_off()

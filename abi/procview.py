@@ -126,6 +126,8 @@ class ProcView:
             return changed_vector(file.read(), process.vector)
 
     def status(self, pid: int, tid: int) -> dict[bytes, bytes]:
+        """What /proc/PID/status says other than the kernel, which is to be asked after this."""
+        self._sandbox.before_status()
         process = self._process(pid)
         ids = self._tree.task(tid).credentials
         number = b"%d" % tid

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from abi.net.network import Network
 from procs.limits import Limits
@@ -30,6 +31,7 @@ class Sandbox:
         self.limits = Limits()
         self.filtered = False  # whether the guests were given a seccomp filter of their own to start with
         self.caller = None
+        self.before_status: Callable[[], None] = lambda: None  # called before /proc shows what the kernel says of a task
         self.terminal = None
         self.devices = None
         self.objects = Objects()

@@ -262,3 +262,22 @@ def test_a_limit_on_tasks_holds(traced):
     assert status == 2
     assert "can't fork" in traced.complaints
     assert sum("clone(" in line and "EAGAIN" in line for line in lines) == 1
+
+
+# -- processors -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trace", ["", "-e trace=getppid", "-c"])
+def test_a_task_never_sees_the_processors_it_is_held_on(traced, guest, trace):
+    if len(os.sched_getaffinity(0)) == 1:
+        pytest.skip("one processor")
+    status, _ = traced(traced.run.put(guest("processors"), "processors"), trace=trace)
+    assert (status, traced.output) == (0, "0 of 1000, 0 of 100 children\n")
+
+
+def test_nor_where_its_status_says_them(traced):
+    with open("/proc/self/status") as file:
+        mine = next(line for line in file if line.startswith("Cpus_allowed_list"))
+    script = "for i in 1 2 3 4 5 6 7 8 9 10; do grep Cpus_allowed_list /proc/self/status; done"
+    status, _ = traced("sh", "-c", script)
+    assert (status, traced.output) == (0, mine * 10)

@@ -87,10 +87,9 @@ class Placement:
     def calls(self, place: Place, abi: str, number: int, flags: int, memory) -> None:
         """A stopped task is about to make a call that is in `FREE`; `flags` is its first argument."""
         if number in (_SETS[abi], _GETS[abi]):  # of any task
-            for other in self._places.values():
-                if other.mask is not None:
-                    self.release(other)
-                if number == _SETS[abi]:
+            self.release_all()
+            if number == _SETS[abi]:
+                for other in self._places.values():
                     other.own = None
         else:
             if number == _CLONE3:
@@ -113,6 +112,12 @@ class Placement:
         if self._is_here(place.tid):
             _set_affinity(place.tid, self._size, mask)
 
+    def release_all(self) -> None:
+        """Until they go on the next time."""
+        for place in self._places.values():
+            if place.mask is not None:
+                self.release(place)
+
     def _is_here(self, tid: int) -> bool:
         now = self._masks()
         return _get_affinity(tid, self._size, now) >= 0 and bytes(now) == self._only
@@ -131,6 +136,12 @@ class Placement:
             place.mask = place.own = parent.own
             place.resumed = _clock()
 
+    def started(self, place: Place) -> None:
+        """A task that the tracer itself has started just now, and that began with the tracer's processor."""
+        self._places[place.tid] = place
+        if self.here is not None:
+            os.sched_setaffinity(place.tid, self._allowed)
+
     def passed_on(self, former: Place, place: Place) -> None:
         """A thread has taken the place of its process's first one, with its own processors."""
         place.mask, place.own = former.mask, former.own
@@ -143,7 +154,5 @@ class Placement:
     def close(self) -> None:
         """The end: all have their own processors back, the tracer too."""
         if self.here is not None:
-            for place in self._places.values():
-                if place.mask is not None:
-                    self.release(place)
+            self.release_all()
             os.sched_setaffinity(0, self._allowed)

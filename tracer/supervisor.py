@@ -214,6 +214,8 @@ class Supervisor:
             self.loop.unwatch(self._asides.ready)
             self._asides.close()
             self._asides = None
+        if self.log is not None:
+            self.log.close()
         self.over()
 
     def _serve(self, fd: int, answer) -> None:
@@ -453,7 +455,10 @@ class Supervisor:
             how = ptrace.SYSEMU
         else:
             how = ptrace.CONT
-        ptrace.request(how, task.tid, 0, signal_number)
+        if self.log is None:
+            ptrace.request(how, task.tid, 0, signal_number)
+        else:
+            self.log.go_on(how, task, signal_number)
 
     def _event_stop(self, task: TracedTask, number: int) -> None:
         """PTRACE_EVENT_STOP: a new task's first stop, an interruption of ours, or a group-stop."""

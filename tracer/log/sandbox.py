@@ -6,7 +6,9 @@ the supervisor itself, or nobody (``refused``).
 
 from __future__ import annotations
 
+import ctypes
 import os
+import time
 
 from abi.decoding.values import AT_FDCWD, quoted
 from abi.errors import HostErrno, SysError
@@ -14,10 +16,11 @@ from abi.procview import ProcView
 from tracer import ptrace
 from tracer.log.names import linux_numbers
 from tracer.log.recorder import Recorder, Subject
-from vfs.kernel import quick
+from tracer.placement import STOPPED, Place, Placement
+from vfs.kernel import error, quick
 from vfs.namespace import Location
 
-_TICK = 250  # milliseconds
+_TICK = 100  # milliseconds
 _ERESTARTSYS = 512
 _RT_SIGRETURN = 15  # without arguments: what it goes back to lies where the stack pointer says
 
@@ -26,11 +29,13 @@ class SandboxLog:
     """Between a supervisor, which speaks of its tasks, and a recorder."""
 
     def __init__(self, sandbox, recorder: Recorder, injector=None) -> None:
+        self._sandbox = sandbox
         self._tree = sandbox.tree
         self._view = ProcView(sandbox)
         self._recorder = recorder
         self._injector = injector
-
+        self._placement: Placement | None = None  # none before `waiting`: what is started until then runs where it likes
+        self._places: dict[int, Place] = {}
         for sink in recorder.sinks:
             if hasattr(sink, "files"):  # what names mean is for the sandbox to say
                 sink.files = _SandboxFiles(sandbox, self._view)
@@ -38,7 +43,7 @@ class SandboxLog:
     def watched(self) -> frozenset[int]:
         """The numbers of the calls that are wanted; -1 where those without a name are."""
         choice = self._recorder.choice
-        numbers = {number for name, number in linux_numbers().items() if name in choice}
+        numbers = {number for name, number in linux_numbers().items() if name in choice} | STOPPED
         return frozenset(numbers | {-1} if self._recorder.name("linux", -1) in choice else numbers)
 
     def waiting(self, poll):
@@ -47,14 +52,35 @@ class SandboxLog:
         Not by a timer, whose signal the supervisor would pass on to the guest.
         """
         recorder = self._recorder
+        placement = self._placement = Placement(keeps=True)
+        for place in self._places.values():
+            placement.born(place)
+        self._sandbox.before_status = placement.release_all
+        due = 0.0
 
         def wait(timeout: int | None = None):
+            nonlocal due
             ready = poll(_TICK if timeout is None else min(timeout, _TICK))
-            if not ready:
+            now = time.monotonic()
+            if not ready or now >= due:
+                due = now + _TICK / 1000
                 recorder.tick()
+                placement.tick()
             return ready
 
         return wait
+
+    def go_on(self, how: int, task, number: int) -> None:
+        """A task that is stopped goes on by the ptrace request `how`, with a signal or none.  ``OSError``: ESRCH."""
+        if self._placement is None or self._placement.here is None:
+            ptrace.request(how, task.tid, 0, number)
+        elif self._placement.go_on(how, self._places[task.tid], number) == -1:
+            raise error(ctypes.get_errno())
+
+    def close(self) -> None:
+        """The end: int80 itself runs where it likes again."""
+        if self._placement is not None:
+            self._placement.close()
 
     # -- calls --------------------------------------------------------------------------------
 
@@ -68,6 +94,8 @@ class SandboxLog:
         """
         if again and task.subject.open is not None:
             return False
+        if number in STOPPED and abi == "linux" and self._placement is not None:
+            self._placement.calls(self._places[task.tid], abi, number, arguments[0], task.memory)
         if number == _RT_SIGRETURN and abi == "linux":
             arguments = (ptrace.getregs(task.tid)[ptrace.RSP], *arguments[1:])
         return self._recorder.begin(task.subject, number, arguments, abi, plane) and not again
@@ -106,12 +134,21 @@ class SandboxLog:
         pid = self._tree.guest(task.process.pid)
         task.subject = Subject(self._tree.guest(task.tid), pid, task.memory, lambda fd: self._descriptor(pid, fd))
         self._recorder.born(task.subject, parent.subject.tid if parent is not None else 0, kind)
+        place = self._places[task.tid] = Place(task.tid)
+        if self._placement is not None and parent is not None:
+            self._placement.born(place, self._places.get(parent.tid))
+        elif self._placement is not None:
+            self._placement.started(place)
 
     def executed(self, task, caller, former: int) -> None:
         """Another program runs in `task`; `caller`, whose number was `former`, made the call."""
         if caller is not task:
             self._recorder.abandon(task.subject)
             task.subject.take_over(caller.subject)
+            if self._placement is not None and former in self._places:
+                self._placement.passed_on(self._places[former], self._places[task.tid])
+        for tid in self._places.keys() - self._tree.tasks.keys() if len(self._places) > len(self._tree.tasks) else ():
+            self._forget(tid)
         exe = task.process.exe
         self._recorder.executed(task.subject, self._tree.guest(former) or former, os.fsdecode(exe.name()) if exe else "")
         self._recorder.end(task.subject, 0)
@@ -123,9 +160,15 @@ class SandboxLog:
         self._recorder.stopped(task.subject, number)
 
     def ended(self, task, status: int) -> None:
+        self._forget(task.tid)
         if self._injector is not None:
             self._injector.gone(task.tid)
         self._recorder.ended(task.subject, status)
+
+    def _forget(self, tid: int) -> None:
+        place = self._places.pop(tid, None)
+        if place is not None and self._placement is not None:
+            self._placement.forget(place)
 
     def _descriptor(self, pid: int, fd: int) -> str | None:
         """What a guest's descriptor is of, by the guest's own names."""

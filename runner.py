@@ -266,9 +266,6 @@ def _log(parser: _Parser, options: argparse.Namespace, command: list[str]):
             chosen.output = options.trace
         chosen.command = command
         found = injections(chosen, tables())
-        for injection in found:
-            if injection.what.delay_enter is not None or injection.what.delay_exit is not None or injection.what.syscall:
-                raise OptionError("a sandbox takes error=, retval= and signal= only; delays and syscall= are for `int80 trace`")
         return open_log(chosen, tables()), Injector(found) if found else None
     except (OptionError, ValueError) as problem:
         parser.error(f"--trace-options: {problem}")

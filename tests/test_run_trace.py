@@ -132,6 +132,29 @@ def test_an_injected_error_is_what_the_program_sees_whoever_would_carry_the_call
     assert not (traced.run.root / "tmp/d").exists()
 
 
+@pytest.mark.parametrize("call", ["mkdir", "write", "kill", "openat"])
+@pytest.mark.parametrize("when", ["enter", "exit"])
+def test_a_delay_holds_the_task_whoever_carries_the_call_out(traced, call, when):
+    """Answered, native, steered, and a descriptor that comes with the answer."""
+    trace = f"-ttt -T -e trace={call},getppid,exit_group -e inject={call}:delay_{when}=50ms:when=1"
+    status, lines = traced("sh", "-c", "mkdir /tmp/d; echo text >/tmp/d/file; kill -0 $$; exit 4", trace=trace)
+    assert status == 4
+    assert (traced.run.root / "tmp/d/file").read_text() == "text\n"
+    held = next(index for index, line in enumerate(lines) if "(DELAYED)" in line)
+    task, begun = lines[held].split()[:2]
+    following = next(line.split()[1] for line in lines[held + 1 :] if line.split()[0] == task and "+++" not in line)
+    assert float(following) - float(begun) >= 0.05
+    assert (float(re.search(r"<([0-9.]+)>$", lines[held])[1]) >= 0.05) is (when == "enter")
+
+
+@pytest.mark.parametrize("call", ["mkdir", "/nanosleep"])
+@pytest.mark.parametrize("when", ["enter", "exit"])
+def test_others_go_on_while_a_task_is_delayed_and_it_can_be_killed(traced, call, when):
+    command = {"mkdir": "mkdir /tmp/d", "/nanosleep": "sleep 0.01"}[call]
+    trace = f"-e trace={call} -e inject={call}:delay_{when}=3600s"
+    assert traced("sh", "-c", f"({command}) & kill -9 $!; wait $!", trace=trace)[0] == 128 + 9
+
+
 @pytest.fixture(scope="session")
 def simple(int80, tmp_path_factory) -> tuple[Path, Path]:
     """One program by both gates."""

@@ -198,7 +198,7 @@ class Supervisor:
     def run(self) -> int:
         """Serve until init ends and everything with it; init's wait status."""
         if self.log is not None:
-            self.loop.wait = self.log.waiting(self.loop.wait)
+            self.log.attend(self.loop)
         self.loop.run(self.tree.tasks)
         return self.status if self.status is not None else signal.SIGKILL
 
@@ -293,12 +293,15 @@ class Supervisor:
 
     # -- answering ----------------------------------------------------------------------------
 
-    def _answer(self, listener: Listener, events: int) -> None:
-        """Take one notification, run its handler, reply."""
+    def _answer(self, listener: Listener, events: int, late=None) -> None:
+        """Take one notification, run its handler, reply.
+
+        `late`: one that was taken before, and was to wait; with the result it is to have, if any.
+        """
         if not events & select.POLLIN:  # POLLHUP
             self._forget(listener)
             return
-        notice = listener.receive()
+        notice, result = (listener.receive(), None) if late is None else late
         if notice is None:
             return
         notification, tid, number, arguments = notice
@@ -310,11 +313,12 @@ class Supervisor:
         sandbox.caller = task
         process = task.process
         log = self.log
-        result = None
-        again = task.aside is not None and task.aside.matches(number, arguments)
-        if log is not None and log.begin(task, number, arguments, "supervisor", again=again):
+        again = late is None and task.aside is not None and task.aside.matches(number, arguments)
+        if log is not None and late is None and log.begin(task, number, arguments, "supervisor", again=again):
             value = log.injected(task, number)
             result = Return(value) if value is not None else None
+            if log.postponed(task, lambda: self._answer(listener, events, (notice, result))):
+                return
         if again:
             result, task.aside = task.aside.result, None
         if result is None or type(result) is Again:
@@ -327,6 +331,9 @@ class Supervisor:
         if kind is InstallFile:
             if result.claims and task.trap is None:
                 self._interrupt_for_claim(task)
+            elif log is not None and log.is_late(task):  # this answers it, so it waits at a stop
+                with contextlib.suppress(ProcessLookupError):
+                    ptrace.request(ptrace.INTERRUPT, tid)
             value = listener.install(notification, tid, result.fd, os.O_CLOEXEC if result.cloexec else 0)
             os.close(result.fd)
             if task.claim is not None:
@@ -345,6 +352,8 @@ class Supervisor:
             value = -process.abi.error_number(result.error.kind)
         if log is not None:
             log.end(task, value)
+            if log.postponed(task, lambda: listener.reply(notification, value)):
+                return
         listener.reply(notification, value)
 
     def _asides_of(self):

@@ -9,19 +9,23 @@ from __future__ import annotations
 import ctypes
 import os
 import time
+from collections.abc import Callable
 
 from abi.decoding.values import AT_FDCWD, quoted
 from abi.errors import HostErrno, SysError
 from abi.procview import ProcView
 from tracer import ptrace
+from tracer.log.inject import Injected
 from tracer.log.names import linux_numbers
 from tracer.log.recorder import Recorder, Subject
 from tracer.placement import STOPPED, Place, Placement
-from vfs.kernel import error, quick
+from vfs.kernel import error, quick, raw
 from vfs.namespace import Location
 
 _TICK = 100  # milliseconds
 _ERESTARTSYS = 512
+_TIMERFD_CREATE, _TIMERFD_SETTIME = 283, 286
+_NOTHING = Injected()
 _RT_SIGRETURN = 15  # without arguments: what it goes back to lies where the stack pointer says
 
 
@@ -36,6 +40,11 @@ class SandboxLog:
         self._injector = injector
         self._placement: Placement | None = None  # none before `waiting`: what is started until then runs where it likes
         self._places: dict[int, Place] = {}
+        self._under_way: dict[int, Injected] = {}  # what is done to the call at hand, by task
+        self._delays: dict[int, float] = {}  # seconds for which a task is to wait where it is now
+        self._waiting: dict[int, tuple[float, Callable[[], None]]] = {}  # when it goes on, by time.monotonic, and how
+        self._timer = -1  # a timerfd(2) that wakes the loop for these
+        self._loop = None
         for sink in recorder.sinks:
             if hasattr(sink, "files"):  # what names mean is for the sandbox to say
                 sink.files = _SandboxFiles(sandbox, self._view)
@@ -46,12 +55,13 @@ class SandboxLog:
         numbers = {number for name, number in linux_numbers().items() if name in choice} | STOPPED
         return frozenset(numbers | {-1} if self._recorder.name("linux", -1) in choice else numbers)
 
-    def waiting(self, poll):
-        """`poll`, as the supervisor is to call it: while it waits, the log shows what it holds.
+    def attend(self, loop) -> None:
+        """Begin to show what the log holds while `loop` waits, and to keep tasks near.
 
-        Not by a timer, whose signal the supervisor would pass on to the guest.
+        Not by a timer's signal, which the supervisor would pass on to the guest.
         """
-        recorder = self._recorder
+        self._loop = loop
+        poll, recorder = loop.wait, self._recorder
         placement = self._placement = Placement(keeps=True)
         for place in self._places.values():
             placement.born(place)
@@ -68,19 +78,65 @@ class SandboxLog:
                 placement.tick()
             return ready
 
-        return wait
+        loop.wait = wait
+        if self._injector is not None:
+            self._timer = raw(_TIMERFD_CREATE, time.CLOCK_MONOTONIC, os.O_CLOEXEC | os.O_NONBLOCK)
+            loop.watch(self._timer, lambda events: self._time_is_up())
 
     def go_on(self, how: int, task, number: int) -> None:
         """A task that is stopped goes on by the ptrace request `how`, with a signal or none.  ``OSError``: ESRCH."""
+        if self._delays and self.postponed(task, lambda: self.go_on(how, task, number)):
+            return
         if self._placement is None or self._placement.here is None:
             ptrace.request(how, task.tid, 0, number)
         elif self._placement.go_on(how, self._places[task.tid], number) == -1:
             raise error(ctypes.get_errno())
 
+    # -- delays -------------------------------------------------------------------------------
+
+    def postponed(self, task, act: Callable[[], None]) -> bool:
+        """Whether the task is to wait now, as ``-e inject=`` has it; `act` is then called when it has waited."""
+        delay = self._delays.pop(task.tid, 0.0)
+        if not delay or self._timer < 0:
+            return False
+        self._waiting[task.tid] = time.monotonic() + delay, act
+        self._set_timer()
+        return True
+
+    def is_late(self, task) -> bool:
+        """Whether the task is to wait after the call at hand."""
+        return self._under_way.get(task.tid, _NOTHING).delay_exit is not None
+
+    def _set_timer(self) -> None:
+        nearest = min((when for when, _ in self._waiting.values()), default=None)
+        if nearest is None or self._timer < 0:
+            return
+        nanoseconds = max(1, int((nearest - time.monotonic()) * 1e9))
+        value = (ctypes.c_int64 * 4)(0, 0, nanoseconds // 1_000_000_000, nanoseconds % 1_000_000_000)  # struct itimerspec
+        raw(_TIMERFD_SETTIME, self._timer, 0, value, None)
+
+    def _time_is_up(self) -> None:
+        try:
+            os.read(self._timer, 8)
+        except BlockingIOError:
+            return
+        now = time.monotonic()
+        for tid, (when, act) in list(self._waiting.items()):
+            if when <= now and self._waiting.pop(tid, None) is not None:
+                try:
+                    act()
+                except ProcessLookupError:
+                    pass  # killed meanwhile, and its end is on the way
+        self._set_timer()
+
     def close(self) -> None:
         """The end: int80 itself runs where it likes again."""
         if self._placement is not None:
             self._placement.close()
+        if self._timer >= 0:
+            self._loop.unwatch(self._timer)
+            os.close(self._timer)
+            self._timer = -1
 
     # -- calls --------------------------------------------------------------------------------
 
@@ -102,18 +158,21 @@ class SandboxLog:
 
     def end(self, task, value: int) -> None:
         """The call under way returns `value`, a negative errno for failure."""
+        what = self._under_way.pop(task.tid, None) if self._under_way else None
+        if what is not None and what.delay_exit is not None:
+            self._delays[task.tid] = self._delays.get(task.tid, 0.0) + what.delay_exit
         self._recorder.end(task.subject, value)
 
     def interrupted(self, task) -> None:
         """A signal reaches the program: a call that waited for its answer is over, or will be made again."""
-        self._recorder.end(task.subject, -_ERESTARTSYS)
+        self.end(task, -_ERESTARTSYS)
 
     def host_end(self, task, value: int, failed: bool) -> None:
         """A call of the host ABI returns a value, or one of that ABI's codes."""
         if failed:
             self._recorder.fail(task.subject, value, HostErrno(value).name)
         else:
-            self._recorder.end(task.subject, value)
+            self.end(task, value)
 
     def injected(self, task, number: int) -> int | None:
         """The result that a call is to have instead of being made, by ``-e inject=``; None to let it be."""
@@ -124,6 +183,9 @@ class SandboxLog:
         if what is None:
             return None
         call.injected = what.marks
+        self._under_way[task.tid] = what
+        if what.delay_enter is not None:
+            self._delays[task.tid] = what.delay_enter
         if what.signal:
             quick.tgkill(task.process.pid, task.tid, what.signal)
         return what.value
@@ -151,7 +213,7 @@ class SandboxLog:
             self._forget(tid)
         exe = task.process.exe
         self._recorder.executed(task.subject, self._tree.guest(former) or former, os.fsdecode(exe.name()) if exe else "")
-        self._recorder.end(task.subject, 0)
+        self.end(task, 0)
 
     def signal(self, task, number: int, info: bytes) -> None:
         self._recorder.signal(task.subject, number, info)
@@ -166,6 +228,8 @@ class SandboxLog:
         self._recorder.ended(task.subject, status)
 
     def _forget(self, tid: int) -> None:
+        for held in (self._under_way, self._delays, self._waiting):
+            held.pop(tid, None)
         place = self._places.pop(tid, None)
         if place is not None and self._placement is not None:
             self._placement.forget(place)

@@ -256,7 +256,7 @@ def _log(parser: _Parser, options: argparse.Namespace, command: list[str]):
 
     from tracer.log.inject import Injector
     from tracer.log.names import tables
-    from tracer.log.options import OptionError, add_options, injections, open_log
+    from tracer.log.options import add_options, injections, open_log
 
     words = _Parser("int80 run --trace-options", add_help=False, allow_abbrev=False)
     add_options(words)
@@ -267,8 +267,9 @@ def _log(parser: _Parser, options: argparse.Namespace, command: list[str]):
         chosen.command = command
         found = injections(chosen, tables())
         return open_log(chosen, tables()), Injector(found) if found else None
-    except (OptionError, ValueError) as problem:
-        parser.error(f"--trace-options: {problem}")
+    except ValueError as problem:
+        of_trace = options.trace and getattr(problem, "file", None) == options.trace
+        parser.error(f"--trace={problem}" if of_trace else f"--trace-options: {problem}")
 
 
 def _hooks(paths: list[str]):

@@ -233,7 +233,7 @@ def test_a_log_in_the_guests_own_root_may_be_changed_by_the_guest(run):
 def test_a_log_that_cannot_be_opened_is_one_line_and_125(run):
     done = run("true", options=("--trace=/nowhere/log",))
     assert done.returncode == 125
-    assert b"/nowhere/log: no such file or directory" in done.stderr and done.stderr.count(b"\n") == 1
+    assert b"int80: --trace=/nowhere/log: no such file or directory" in done.stderr and done.stderr.count(b"\n") == 1
 
 
 # -- nothing is different ---------------------------------------------------------------------------

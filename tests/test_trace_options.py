@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
 
+from abi.decoding import values
+from abi.decoding.calls import SIGNATURES
 from abi.decoding.classes import CLASSES, class_of
 from abi.decoding.values import quoted, strings_in_hex
 from tracer.log import choice
@@ -164,6 +167,20 @@ def test_a_path_means_where_it_leads_too(tmp_path):
     assert choice.paths([path]) == {os.fsencode(path), os.fsencode(os.path.realpath(path))}
 
 
+def test_only_calls_that_may_name_a_path_or_a_descriptor_are_stopped_for_a_path(names):
+    printers = (values.path, values.descriptor, values.dirfd)
+    able = {
+        name for name in linux_numbers() for printer in SIGNATURES[name].arguments
+        if getattr(printer, "shows", printer) in printers or getattr(printer, "holds", None)
+    }  # fmt: skip
+    chosen = log(names, "-P", "/etc/passwd", "-o", os.devnull).choice
+    stopped = {names["linux"][number] for number in chosen.numbers(names["linux"])}
+    assert able <= stopped
+    assert not stopped & {"brk", "getpid", "rt_sigaction", "wait4", "exit_group"}
+    fewer = log(names, "-P", "/etc/passwd", "-e", "trace=open,brk", "-o", os.devnull).choice
+    assert fewer.numbers(names["linux"]) == {2}
+
+
 # -- all of them ------------------------------------------------------------------------------------
 
 
@@ -171,11 +188,12 @@ def test_a_path_means_where_it_leads_too(tmp_path):
     ("words", "said"),
     [
         (["-e", "colour=red"], "'colour' is none of trace, signal"),
-        (["-e", "raw=open"], "int80 has no raw="),
+        (["-e", "verbose=open"], "int80 has no verbose="),
         (["-e", "status=odd"], "'odd' is none of successful, failed"),
         (["-e", "quiet=odd"], "'odd' is none of attach, exit"),
         (["-e", "read=x"], "'x' is not a descriptor's number"),
-        (["-e", "abbrev=open"], "only none and all are known"),
+        (["-e", "abbrev=opne"], "there is no call 'opne'; did you mean open"),
+        (["-e", "decode-fds=x"], "only none, path and all are known"),
         (["-e", "inject=open"], "say what to do"),
         (["-e", "inject=opne:error=EIO"], "there is no call 'opne'; did you mean open"),
         (["-s", "x"], "-s x: give a number"),
@@ -238,6 +256,19 @@ def test_each_form_is_a_sink(names, tmp_path, words, kinds):
     recorder = log(names, "--color", "never", *(word.replace("{place}", str(tmp_path)) for word in words))
     assert [type(sink).__name__ for sink in recorder.sinks] == kinds
     recorder.close()
+
+
+@pytest.mark.parametrize("way", ["raw=openat,close,read", "raw=all", "abbrev=!newfstatat", "abbrev=openat"])
+def test_calls_are_as_raw_or_as_whole_as_strace_has_them(int80, tmp_path, way):
+    def lines(*command: str) -> list[str]:
+        options = ("-o", str(tmp_path / "log"), "-e", "trace=openat,close,read,newfstatat,access", "-e", way)
+        subprocess.run(["setarch", "-R", *command, *options, "/bin/true"], check=True, timeout=60)
+        # Memory of the C library is where the tracer's children have it, and a file may be read meanwhile.
+        return [re.sub(r"^\d+ +|0x7[0-9a-f]{9,}|st_atime\w*=[^,]*|  +", "", line) for line in open(tmp_path / "log")]
+
+    if shutil.which("strace") is None:
+        pytest.skip("no strace")
+    assert lines(*int80, "trace") == lines("strace", "-f")
 
 
 def test_nobody_reads_arguments_for_a_table_unless_a_path_chooses(names):

@@ -40,22 +40,25 @@ class Except:
 class Choice:
     """`calls`: the names wanted, None for all.  `outcomes`: of `OUTCOMES`, None for all.  `paths`: only calls that name
     one of them, or a descriptor of it.  `signals`: names, None for all.  `read`, `written`: the descriptors whose data are
-    shown whole.
+    shown whole.  `raw`: calls that are shown as numbers.  `brief`: those whose structures are abbreviated, None to leave that
+    to the style.
     """
 
-    __slots__ = ("_names", "calls", "outcomes", "paths", "read", "signals", "written")
+    __slots__ = ("_names", "brief", "calls", "outcomes", "paths", "raw", "read", "signals", "written")
 
     def __init__(
         self, calls: Container[str] | None = None, outcomes: Container[str] | None = None,
         paths: frozenset[bytes] = frozenset(), signals: Container[str] | None = None,
-        read: Container[int] = (), written: Container[int] = (),
+        read: Container[int] = (), written: Container[int] = (), raw: Container[str] = (), brief: Container[str] | None = None,
     ) -> None:  # fmt: skip
-        self.calls = calls
+        self.calls = _on_paths(calls) if paths else calls
         self.outcomes = outcomes
         self.paths = paths
         self.signals = signals
         self.read = read
         self.written = written
+        self.raw = raw
+        self.brief = brief
         self._names = frozenset(quoted(name)[1:-1] for name in paths)  # as descriptors are described
 
     def __contains__(self, name: str) -> bool:
@@ -103,6 +106,14 @@ class Choice:
 
 
 EVERYTHING = Choice()
+
+
+def _on_paths(calls: Container[str] | None) -> frozenset[str]:
+    """Those of the calls that may name a path or a descriptor; a test holds this against their signatures."""
+    from abi.decoding.classes import CLASSES
+
+    able = CLASSES["file"] | CLASSES["desc"] | CLASSES["network"] | {"mq_unlink"}
+    return able if calls is None else frozenset(name for name in able if name in calls)
 
 
 # -- reading expressions ----------------------------------------------------------------------------
@@ -158,6 +169,11 @@ def calls(text: str, names: dict[str, dict[int, str]], option: str = "trace") ->
         raise ChoiceError(f"-e {option}={text}: there is no call {name!r}{_meant(name, known)}")
 
     return _set(text, expand)
+
+
+def every(chosen: Container | None) -> Container:
+    """A set that may be None for everything, as one that may not."""
+    return Except(frozenset()) if chosen is None else chosen
 
 
 def call_names(text: str, names: dict[str, dict[int, str]], option: str = "inject") -> frozenset[str]:
@@ -221,7 +237,7 @@ def quiet(text: str) -> Container[str]:
     """What ``-e quiet=TEXT`` leaves unsaid.  `ChoiceError`."""
     known = ("attach", "exit", "path-resolution", "personality", "thread-execve")
     chosen = _set(text, lambda item: _one_of(item, known, f"-e quiet={text}"))
-    return Except(frozenset()) if chosen is None else chosen
+    return every(chosen)
 
 
 def descriptors(text: str, option: str) -> Container[int]:
@@ -232,8 +248,7 @@ def descriptors(text: str, option: str) -> Container[int]:
             return (int(item),)
         raise ChoiceError(f"-e {option}={text}: {item!r} is not a descriptor's number")
 
-    chosen = _set(text, expand)
-    return Except(frozenset()) if chosen is None else chosen
+    return every(_set(text, expand))
 
 
 def paths(given: Iterable[str]) -> frozenset[bytes]:

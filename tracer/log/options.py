@@ -18,13 +18,17 @@ _QUALIFIERS = {
     "trace": "trace", "t": "trace", "signal": "signal", "signals": "signal", "s": "signal", "status": "status",
     "read": "read", "reads": "read", "r": "read", "write": "write", "writes": "write", "w": "write", "inject": "inject",
     "fault": "fault", "quiet": "quiet", "silent": "quiet", "silence": "quiet", "q": "quiet", "abbrev": "abbrev", "a": "abbrev",
-    "decode-fds": "decode-fds",
+    "decode-fds": "decode-fds", "raw": "raw", "x": "raw",
 }  # fmt: skip
-_NOT_HERE = ("verbose", "v", "raw", "x", "kvm")
+_NOT_HERE = ("verbose", "v", "kvm")
 
 
 class OptionError(ValueError):
-    """Options that cannot be: one line for whoever gave them."""
+    """Options that cannot be: one line for whoever gave them.  `file`: it is one that cannot be written."""
+
+    def __init__(self, text: str, file: str | None = None) -> None:
+        super().__init__(text)
+        self.file = file
 
 
 # -- the parser -------------------------------------------------------------------------------------
@@ -34,8 +38,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Everything that says what is logged, and how; not which tasks."""
     add = parser.add_argument_group("what is logged").add_argument
     add("-e", dest="expressions", metavar="EXPR", action="append", default=[],
-        help="trace=SET (or SET alone): these calls; signal=SET, status=SET, read=SET, write=SET, quiet=SET, "
-        "inject=SET:WHAT, fault=SET. A SET is [!]ITEM[,ITEM]: a name, %%CLASS, /REGEX, ?NAME, all, none")  # fmt: skip
+        help="trace=SET (or SET alone): these calls; signal=SET, status=SET, read=SET, write=SET, quiet=SET, raw=SET, "
+        "abbrev=SET, inject=SET:WHAT, fault=SET. A SET is [!]ITEM[,ITEM]: a name, %%CLASS, /REGEX, ?NAME, all, none")  # fmt: skip
     add("-P", "--trace-path", dest="only_paths", metavar="PATH", action="append", default=[],
         help="only calls that name PATH, or a descriptor open on it")  # fmt: skip
     add("-z", "--successful-only", dest="outcome", action="store_const", const="successful", help="only calls that succeeded")
@@ -105,7 +109,8 @@ def open_log(options: argparse.Namespace, names: dict[str, dict[int, str]]) -> R
     try:
         sinks = _sinks(options, settings)
     except OSError as problem:
-        raise OptionError(f"{problem.filename or options.output}: {problem.strerror.lower()}") from None
+        file = problem.filename or options.output
+        raise OptionError(f"{file}: {problem.strerror.lower()}", file) from None
     return Recorder(settings.choice, settings.style, sinks, names)
 
 
@@ -117,7 +122,8 @@ class _Settings:
         paths = min(options.descriptors, 2)
         whole = options.whole
         calls = signals = outcomes = None
-        read = written = ()
+        read = written = raw = ()
+        brief = None
         if options.outcome is not None:
             outcomes = frozenset((options.outcome,))
         try:
@@ -135,15 +141,19 @@ class _Settings:
                         written = choice.descriptors(value, "write")
                     case "quiet":
                         self.unsaid = choice.quiet(value)
+                    case "raw":
+                        raw = choice.every(choice.calls(value, names, "raw"))
                     case "abbrev" if value in ("none", "all"):
-                        whole = value == "none"
+                        whole, brief = value == "none", None
+                    case "abbrev":
+                        brief = choice.every(choice.calls(value, names, "abbrev"))
                     case "decode-fds" if value in ("none", "path", "all"):
                         paths = ("none", "path", "all").index(value)
-                    case "abbrev" | "decode-fds":
-                        raise OptionError(f"-e {kind}={value}: only none{', path' * (kind == 'decode-fds')} and all are known")
+                    case "decode-fds":
+                        raise OptionError(f"-e decode-fds={value}: only none, path and all are known")
         except choice.ChoiceError as problem:
             raise OptionError(str(problem)) from None
-        self.choice = choice.Choice(calls, outcomes, choice.paths(options.only_paths), signals, read, written)
+        self.choice = choice.Choice(calls, outcomes, choice.paths(options.only_paths), signals, read, written, raw, brief)
         self.dump = None
         if read != () or written != ():
             from functools import partial

@@ -12,7 +12,8 @@ import time
 
 from abi.decoding.calls import SIGNATURES, UNKNOWN
 from abi.decoding.signals import siginfo, signal_name
-from abi.decoding.values import ERRNO_NAMES, Signature, Style, View, result_of, signed64
+from abi.decoding.values import ERRNO_NAMES, Signature, Style, View, hex_result, hexadecimal, result_of, signed64
+from abi.decoding.values import call as call_signature
 from abi.messages import say
 from tracer.log.events import Born, Call, Detached, Ended, Executed, Signal, Sink, Stopped
 
@@ -57,6 +58,15 @@ def _others(abi: str, name: str) -> Signature:
     return UNKNOWN
 
 
+def _raw(name: str, signature: Signature) -> Signature:
+    """A call as the registers have it, with as many arguments as the kernel takes."""
+    from ptrace.syscall.prototypes import SYSCALL_PROTOTYPES
+
+    known = SYSCALL_PROTOTYPES.get(name)
+    count = len(known[1]) if known is not None else len(signature.arguments)
+    return call_signature(*[hexadecimal] * count, result=hex_result)
+
+
 class Recorder:
     """Makes events; `names[abi]` maps numbers to names, `choice` says what is wanted."""
 
@@ -72,6 +82,8 @@ class Recorder:
         self._begun = [sink.begun for sink in sinks]
         self._ended = [sink.ended for sink in sinks]
         self._paths = bool(choice.paths)
+        self._brief = choice.brief
+        self._of_brief, self._of_whole = (Style(style.strings, style.paths, whole) for whole in (False, True))
         self._held = choice.by_outcome  # whether a call is shown only once its end is known
         self._plans: dict[str, dict[int, tuple[str, Signature | None]]] = {abi: {} for abi in names}
         self._unreadable: set[str] = set()  # calls whose reader has failed
@@ -101,6 +113,8 @@ class Recorder:
             view.args = args
             view.value = view.kept = None
             view.error = 0
+        if self._brief is not None:
+            view.style = self._of_brief if name in self._brief else self._of_whole
         view.former, subject.former = subject.former, name
         try:
             if self._paths and not self.choice.touches(signature, view):
@@ -129,6 +143,8 @@ class Recorder:
         if name in self.choice:
             try:
                 signature = SIGNATURES[name] if abi == "linux" else _others(abi, name)
+                if name in self.choice.raw:
+                    signature = _raw(name, signature)
             except Exception as problem:
                 signature = UNKNOWN
                 self._unread(name, problem)

@@ -13,6 +13,7 @@ from functools import cache
 
 U64 = 0xFFFFFFFFFFFFFFFF
 _PAGE = 4096
+_FIRST = 128  # bytes of a string that are looked at first
 ERRNO_NAMES = errorcode | {35: "EDEADLK", 95: "EOPNOTSUPP"}  # EDEADLOCK and ENOTSUP to Python
 
 Printer = Callable[["View", int], "str | None"]
@@ -77,15 +78,17 @@ class View:
     def string(self, address: int, limit: int = _PAGE) -> bytes | None:
         """The bytes up to NUL, at most `limit` of them (then without end); None where they cannot be read."""
         data = b""
+        chunk = _FIRST  # most strings are short
         while len(data) < limit:
             here = address + len(data)
-            more = self.memory.read_some(here, min(limit - len(data), _PAGE - (here & _PAGE - 1)))
+            more = self.memory.read_some(here, min(limit - len(data), _PAGE - (here & _PAGE - 1), chunk))
             if not more:
                 return None
             end = more.find(b"\0")
             if end >= 0:
-                return data + more[:end]
+                return data + more[:end] if data else more[:end]
             data += more
+            chunk = _PAGE
         return data
 
 
@@ -324,7 +327,12 @@ def buffer(size_at: int) -> Printer:
 
 def filled() -> Printer:
     """What the kernel filled: as many bytes as the call returned."""
-    return out(lambda view, value: memory(view, value, view.value))
+
+    def printer(view: View, value: int) -> str:  # `out` written out, as it stands in every read
+        return pointer(view, value) if view.error else memory(view, value, view.value)
+
+    printer.at_end = True
+    return printer
 
 
 # -- descriptors ------------------------------------------------------------------------------------

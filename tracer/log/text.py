@@ -169,8 +169,12 @@ class Text(Sink):
     @staticmethod
     def _rest(call: Call, follows: bool) -> str:
         """The arguments that the end added; `follows`: others stand before them."""
-        rest = "".join([word if word.startswith(" => ") else f", {word}" for word in call.args[call.split :]])
-        return rest if follows else rest.removeprefix(", ")
+        words = call.args[call.split :]
+        if call.joins:
+            rest = "".join([word if word.startswith(" => ") else f", {word}" for word in words])
+            return rest if follows else rest.removeprefix(", ")
+        rest = ", ".join(words)
+        return f", {rest}" if rest and follows else rest
 
     @staticmethod
     def _comma(call: Call) -> str:

@@ -195,6 +195,7 @@ class Running:
             self.loop.told = supervisor.told
         command = Command(self._name, settings.argv, settings.env)
         command.attributes, command.stdio = settings.attributes, settings.stdio
+        command.no_new_privs = settings.no_new_privs
         if settings.group is not None:
             command.ready = self._grouped
         if relay is not None:
@@ -206,10 +207,9 @@ class Running:
             if terminal is not None and terminal.wants_no_asking():
                 command.started = terminal.lend
         try:
-            init = supervisor.launch(command, self._context, self._credentials)
+            supervisor.launch(command, self._context, self._credentials)
         except LaunchError as problem:
             raise CannotRun(str(problem)) from None
-        self.sandbox.tree.known(init).process.no_new_privs = int(settings.no_new_privs)
         self.keep_limits()
         supervisor.relay = relay
         if relay is not None:
@@ -255,14 +255,13 @@ class Running:
         context.umask = umask
         command = Command(_find(self.sandbox, context, argv[0], env), argv, env)
         command.stdio, command.tty, command.session, command.attributes = stdio, tty, True, attributes
+        command.no_new_privs = no_new_privs
         if self.settings.group is not None:
             command.ready = self._grouped
         try:
-            pid = self.supervisor.launch(command, context, credentials, ended)
+            return self.supervisor.launch(command, context, credentials, ended)
         except LaunchError as problem:
             raise CannotRun(str(problem)) from None
-        self.sandbox.tree.known(pid).process.no_new_privs = int(no_new_privs)
-        return pid
 
     def serve(self) -> int:
         """Serve the command to its end and everything with it; its wait status."""

@@ -52,7 +52,9 @@ class Command:
     before it runs.
     """
 
-    __slots__ = ("argv", "attributes", "env", "path", "profile", "ready", "reaps", "session", "started", "stdio", "tty")
+    __slots__ = (
+        "argv", "attributes", "env", "no_new_privs", "path", "profile", "ready", "reaps", "session", "started", "stdio", "tty",
+    )  # fmt: skip
 
     def __init__(self, path: bytes, argv: list[bytes], env: dict[bytes, bytes]) -> None:
         self.path = path
@@ -64,6 +66,7 @@ class Command:
         self.started: Callable[[int], None] = lambda pid: None
         self.attributes = None
         self.profile: bytes | None = None
+        self.no_new_privs = False  # whether set-id bits of programs do not count for it; prctl(2)
         self.ready: Callable[[int], None] = lambda pid: None
         self.reaps = True  # whether orphans become its children: it is an init
 

@@ -168,6 +168,7 @@ class Supervisor:
         pid, fd = launch.start(self.program, command, self.loop.signals)
         process = TracedProcess(pid, self.linux, context, credentials)
         process.image = Image()
+        process.no_new_privs = int(command.no_new_privs)
         task = TracedTask(pid, process)
         task.started = True
         self._launching.add(pid)

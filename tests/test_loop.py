@@ -51,8 +51,14 @@ running = Running(settings("sh", "-c", "read end < /tmp/end; echo init ends; exi
 try:
     running.prepare()
     os.mkfifo(sys.argv[2] + "/tmp/end")
+    end = os.open(sys.argv[2] + "/tmp/end", os.O_RDWR)
     running.launch()
     told = []
+
+    def then_init(status):
+        told.append(exit_status(status))
+        os.write(end, b"x\\n")
+
     {body}
     print(exit_status(running.serve()), *told, flush=True)
 finally:
@@ -66,8 +72,7 @@ def beside(body: str) -> str:
 
 def test_a_command_beside_init_sees_it_and_has_its_own_status(script):
     out = script(beside("""
-        execute(running, "sh", "-c", "ps -o pid,ppid,args; kill -0 1 && echo found; echo > /tmp/end; exit 3",
-                ended=lambda status: told.append(exit_status(status)))
+        execute(running, "sh", "-c", "ps -o pid,ppid,args; kill -0 1 && echo found; exit 3", ended=then_init)
     """))  # fmt: skip
     lines = out.splitlines()
     assert lines[0].split() == ["PID", "PPID", "COMMAND"]
@@ -101,11 +106,11 @@ def test_streams_of_a_command_beside_init_are_those_it_was_given(script):
     out = script(beside("""
         there, here = os.pipe()
         null = os.open("/dev/null", os.O_RDWR)
-        execute(running, "sh", "-c", "cat; echo to the pipe; echo also >&2; echo > /tmp/end", stdio=(null, here, here),
-                ended=lambda status: told.append(os.read(there, 100)))
+        execute(running, "sh", "-c", "cat; echo to the pipe; echo also >&2", stdio=(null, here, here), ended=then_init)
         os.close(here)
+        close, running.close = running.close, lambda: (print(os.read(there, 100)), close())
     """))  # fmt: skip
-    assert out.splitlines()[-1] == "5 b'to the pipe\\nalso\\n'"
+    assert out.splitlines()[-2:] == ["5 0", "b'to the pipe\\nalso\\n'"]
 
 
 def test_a_command_beside_init_that_is_not_there(script):

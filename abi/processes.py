@@ -15,6 +15,7 @@ from abi.signals import pidfd_task, telling
 from abi.status import owner
 from procs import execution
 from procs.credentials import SECURE_KEEP_CAPS, SECURE_NO_CAP_AMBIENT_RAISE
+from procs.tree import seccomp_filters
 from vfs.namespace import Location
 
 # -- making -----------------------------------------------------------------------------------------
@@ -386,7 +387,7 @@ linux.refuse(101, "ptrace", Kind.EPERM, "the tasks have a tracer already")
 linux.native(
     317,
     "seccomp",
-    "a guest's filter acts on top of the sandbox's; its RET_TRACE is ENOSYS, and a listener of its own EBUSY",
+    "a guest's filter acts on top of the sandbox's; its RET_TRACE is ENOSYS, a listener EBUSY, and the strict mode EINVAL",
     Support.PARTIAL,
 )
 for _number, _name in ((172, "iopl"), (173, "ioperm")):
@@ -398,7 +399,7 @@ for _number, _name in ((172, "iopl"), (173, "ioperm")):
 _PRCTL_NATIVE = (
     1, 2,  # PDEATHSIG
     9, 10, 11, 12, 19, 20,  # FPEMU, FPEXC, ENDIAN: EINVAL on x86
-    13, 14, 22, 25, 26, 29, 30, 36, 37, 40,  # TIMING, SECCOMP, TSC, TIMERSLACK, CHILD_SUBREAPER, TID_ADDRESS
+    13, 14, 22, 25, 26, 29, 30, 33, 34, 36, 37, 40,  # TIMING, SECCOMP, TSC, TIMERSLACK, MCE_KILL, CHILD_SUBREAPER, TID_ADDRESS
     41, 42, 52, 53, 65, 66, 0x53564D41,  # THP_DISABLE, SPECULATION_CTRL, MDWE, VMA names
 )  # fmt: skip
 _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_GET_KEEPCAPS, _PR_SET_KEEPCAPS = 3, 4, 7, 8
@@ -410,7 +411,7 @@ _PR_CAP_AMBIENT = 47
 @linux.answer(
     157,
     "prctl",
-    "dumpable, names and capabilities are the sandbox's own; PR_SET_MM and syscall user dispatch are EINVAL",
+    "dumpable, names and capabilities are the sandbox's own; PR_SET_MM, PR_GET_AUXV and syscall user dispatch are EINVAL",
     Support.PARTIAL,
     when=[When(0, _PRCTL_NATIVE, Plane.NATIVE)],
 )
@@ -452,7 +453,8 @@ def prctl(call: Call):
                 raise SysError(Kind.EINVAL)
             credentials.bounding &= ~(1 << value)
         case c if c == _PR_GET_SECCOMP:
-            return Return(2 if call.sandbox.filtered else 0)
+            filtered = call.sandbox.filtered or seccomp_filters(call.task.tid)
+            return Return(2 if filtered else 0)
         case c if c == _PR_GET_SECUREBITS:
             return Return(credentials.securebits)
         case c if c == _PR_SET_SECUREBITS:

@@ -10,7 +10,7 @@ from abi.net.addresses import UNNAMED
 from abi.processes import comm
 from procs.execution import changed_vector
 from procs.limits import resident
-from procs.tree import controlling_terminal
+from procs.tree import controlling_terminal, seccomp_filters
 from vfs.hostfs import SAFE_DEVICES, HostFs
 from vfs.namespace import FsContext, OpenFile
 
@@ -132,6 +132,7 @@ class ProcView:
         ids = self._tree.task(tid).credentials
         number = b"%d" % tid
         group = b"%d" % self._tree.guest(process.pid)
+        filters = self._sandbox.filtered + seccomp_filters(self._tree.host(tid))
         return {
             b"Name": self.comm(pid, tid),
             b"Umask": b"%04o" % process.fs.umask,
@@ -150,8 +151,8 @@ class ProcView:
             b"CapBnd": b"%016x" % ids.bounding,
             b"CapAmb": b"%016x" % ids.ambient,
             b"NoNewPrivs": b"%d" % process.no_new_privs,
-            b"Seccomp": b"2" if self._sandbox.filtered else b"0",
-            b"Seccomp_filters": b"1" if self._sandbox.filtered else b"0",
+            b"Seccomp": b"2" if filters else b"0",
+            b"Seccomp_filters": b"%d" % filters,
         }
 
     # -- descriptors and links ----------------------------------------------------------------

@@ -186,6 +186,19 @@ class ProcessTree:
         return len(self.tasks) + len(self.zombies) + len(self.forking)
 
 
+def seccomp_filters(tid: int) -> int:
+    """How many seccomp(2) filters a guest's task has installed: those it has beside the sandbox's, and the supervisor's own."""
+
+    def count(path: str) -> int:
+        with open(path, "rb") as file:
+            for line in file:
+                if line.startswith(b"Seccomp_filters:"):
+                    return int(line.split()[1])
+        return 0
+
+    return max(0, count(f"/proc/{tid}/status") - count("/proc/self/status") - 1)
+
+
 def controlling_terminal(pid: int) -> int:
     """The device number of a process's controlling terminal, 0 for none; proc_pid_stat(5)."""
     with open(f"/proc/{pid}/stat", "rb") as file:

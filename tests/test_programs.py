@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +65,10 @@ def test_a_program_works(int80, tmp_path, name):
     run = [*int80, "run", "--", *command]
     done = subprocess.run(run, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
     assert (done.stdout, done.stderr, done.returncode) == (expected, "", 0)
+
+
+def test_a_guests_own_filters_hold_whoever_carries_a_call_out(int80):
+    filters = ["/usr/bin/python3", str(Path(__file__).with_name("own_filters.py"))]
+    native = subprocess.run(filters, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([*int80, "run", "--", *filters], capture_output=True, text=True, timeout=120)
+    assert (done.stdout.splitlines(), done.stderr) == (native.stdout.splitlines(), "")

@@ -18,7 +18,7 @@ from abi.errors import Kind, SysError
 from abi.linux import linux
 from abi.net import control, host, loopback
 from abi.net.addresses import family
-from abi.net.names import Name
+from abi.net.names import Marks, Name
 from abi.net.sockets import Socket, creds, read_address, socket_of
 from abi.sockets import find_unix, room_for_address, shown_unix, tell_address, told_address
 from vfs import kernel
@@ -28,6 +28,7 @@ _MSG_OOB, _MSG_FASTOPEN, _MSG_ZEROCOPY, _MSG_CMSG_CLOEXEC = 1, 0x20000000, 0x400
 _MSGHDR = struct.Struct("<QI4xQQQQi4x")  # name, namelen, iov, iovlen, control, controllen, flags
 _MMSGHDR_SIZE = _MSGHDR.size + 8
 _IOV_MAX = 1024
+_MSG_CTRUNC = 8
 _DATAGRAM_MAX = 1 << 23
 _STREAM_MAX = 1 << 24  # bytes of a stream that one call sends at most; more is a short write, as after a signal
 _TGKILL = 234
@@ -38,7 +39,7 @@ _AT_ONCE = 32  # messages of one call that wait, or whose senders' names are put
 class Message:
     """One message to be sent, copied out of the guest."""
 
-    __slots__ = ("address", "control", "data", "flags", "name", "sock", "target")
+    __slots__ = ("address", "control", "data", "flags", "marks", "name", "sock", "target")
 
     def __init__(self, sock: Socket, data: bytes, address: bytes, flags: int) -> None:
         self.sock = sock
@@ -46,13 +47,14 @@ class Message:
         self.address = address
         self.flags = flags
         self.control = control.Control()
+        self.marks: Marks | None = None  # of a datagram of the loopback inside, if not the usual ones
         self.target = b""  # where it really goes,
         self.name: Name | None = None  # or to whom
 
     @property
     def is_dropped(self) -> bool:
         """Whether it is dropped where nobody takes it at once, as a datagram of UDP's is."""
-        return bool(self.sock.made_up and self.sock.is_inet and not self.sock.is_stream and self.address)
+        return bool(self.sock.is_made_up_udp and (self.address or self.marks is not None))
 
 
 # -- sending ----------------------------------------------------------------------------------------
@@ -109,7 +111,8 @@ def _send(call: Call, message: Message, now: bool = True):
     """Send, now if that is possible; else, or if others come before, the caller waits for it aside."""
     sock = message.sock
     if message.is_dropped:
-        return Return(loopback.send(call, sock, message.data, message.address, message.flags & ~_MSG_OOB))
+        marks = message.marks or loopback.marks_of(call, sock)
+        return Return(loopback.send(call, sock, message.data, message.address, message.flags & ~_MSG_OOB, marks))
     _direct(call, message)
     task, process = call.task.tid, call.process.pid
     quiet = bool(message.flags & host.MSG_NOSIGNAL) or not sock.is_stream
@@ -190,6 +193,9 @@ def _message(call: Call, sock: Socket, pointer: int, flags: int) -> Message:
     address = read_address(call, name, min(length, 128)) if name else b""
     message = Message(sock, _gather(call, sock, vector, count), address, flags)
     message.control = control.taken(call, sock, extra, extra_length)
+    if sock.is_made_up_udp and (address or host.is_connected(sock.fd)):
+        marks = loopback.marks_of(call, sock, message.control.hops, message.control.tclass)
+        message.marks = None if marks.usual else marks
     return message
 
 
@@ -285,7 +291,7 @@ _NAME_ROOM = 112
 class _Incoming:
     """What has to be put right beside the messages that come in at a socket: who sent them."""
 
-    __slots__ = ("_call", "_made_up", "_named", "_nameless", "_told_ids", "_view")
+    __slots__ = ("_call", "_made_up", "_named", "_nameless", "_told_ids", "_view", "_wanted")
 
     def __init__(self, call: Call, fd: int) -> None:
         self._call = call
@@ -294,11 +300,12 @@ class _Incoming:
             self._made_up = sock.made_up
             self._named = sock.made_up or sock.is_unix  # otherwise than the guest knows
             self._nameless = sock.made_up and sock.is_stream
+            self._wanted = control.Wanted(call.sandbox.network.options, sock) if sock.is_made_up_udp else None
             self._told_ids = sock.is_unix and bool(host.getint(sock.fd, host.SOL_SOCKET, host.SO_PASSCRED))
 
     def concerns(self, header: _Header) -> bool:
         """Whether a message has something to be put right."""
-        return bool((self._named and header[0]) or (self._told_ids and header[4]))
+        return bool((self._named and header[0]) or (self._told_ids and header[4]) or self._wanted)
 
     def put_right(self, pointer: int, header: _Header, given: bytes) -> None:
         """Finish a message that came in by the kernel's header `given`, for the guest whose own is at `pointer`."""
@@ -310,11 +317,24 @@ class _Incoming:
             sender = self._call.sandbox.network.names.find(raw) if len(raw) > 2 else None
             for at, data in control.put_right(self._call, memory.read(extra, controls), sender):
                 memory.write(extra + at, data)
+        if self._wanted:
+            controls, told = self._tell(header, raw, controls, told)
         if name:
             shown = b"" if self._nameless else _shown(self._call, self._view, self._made_up, raw)
             memory.write(name, shown[:room])
             memory.write(pointer + 8, len(shown).to_bytes(4, "little"))
         memory.write(pointer + 40, controls.to_bytes(8, "little") + told.to_bytes(4, "little", signed=True))
+
+
+    def _tell(self, header: _Header, raw: bytes, controls: int, told: int) -> tuple[int, int]:
+        """Put what is to be told of a datagram behind the kernel's control messages; the new length and flags."""
+        sender = self._call.sandbox.network.names.inet(raw)
+        if sender is None:
+            return controls, told
+        room = header[5] - controls if header[4] else 0
+        data, cut = control.put(room, control.marked(self._view, self._wanted, sender))
+        self._call.memory.write(header[4] + controls, data)
+        return controls + len(data), told | _MSG_CTRUNC if cut else told
 
 
 def _header(data: bytes, at: int = 0) -> _Header:

@@ -86,7 +86,7 @@ def _told(call: Call, sock: Socket, level: int, option: int) -> bytes:
         return _tcp_info(sock)
     if level == TCP and sock.is_stream and option == _TCP_CONGESTION:
         return CONGESTION[call.sandbox.network.options.get(sock, level, option)].ljust(16, b"\0")
-    if level not in (IP, TCP if sock.is_stream else UDP) and sock.family == host.AF_INET:
+    if level not in (IP, UDP, sock.protocol) and sock.family == host.AF_INET:
         raise SysError(Kind.EOPNOTSUPP)
     return _int(call.sandbox.network.options.get(sock, level, option))
 
@@ -104,7 +104,7 @@ def _made_up(sock: Socket, option: int, room: int) -> bytes:
         case c if c == _SO_DOMAIN:
             return _int(sock.family)
         case c if c == _SO_PROTOCOL:
-            return _int(0 if not sock.is_inet else 6 if sock.is_stream else 17)
+            return _int(sock.protocol if sock.is_inet else 0)
         case c if c == SO_TYPE:
             return _int(sock.kind if sock.is_inet else SOCK_RAW)
         case c if c == SO_REUSEPORT:

@@ -51,7 +51,7 @@ def socket(call: Call):
             _check_protocol(kind, protocol, network)
             if network.on_host:
                 return Native()
-            fd = loopback.socket(domain, flags & ~host.SOCK_CLOEXEC)
+            fd = loopback.socket(domain, flags & ~host.SOCK_CLOEXEC, protocol)
         case c if c == AF_NETLINK:
             if kind not in (SOCK_RAW, SOCK_DGRAM):
                 raise SysError(Kind.ESOCKTNOSUPPORT)
@@ -75,7 +75,7 @@ def _check_protocol(kind: int, protocol: int, network) -> None:
     """TCP and UDP; and ping's sockets, on the host's network if nothing says where they may go."""
     if kind == SOCK_STREAM and protocol in (0, _TCP):
         return
-    if kind == SOCK_DGRAM and protocol in (0, _UDP):
+    if kind == SOCK_DGRAM and (protocol in (0, _UDP) or (protocol == _UDPLITE and network.allowed is None)):
         return
     if kind == SOCK_RAW:
         raise SysError(Kind.EPERM)

@@ -281,6 +281,53 @@ def datagrams():
     say("dual", six.recvfrom(20)[0], six.getsockname()[0])
 
 
+def marks():
+    """What a datagram's header says, told beside it."""
+
+    def delivers(sock, *options):
+        level = socket.IPPROTO_IP if sock.family == socket.AF_INET else socket.IPPROTO_IPV6
+        for option in options:
+            sock.setsockopt(level, option, 1)
+
+    four, sender = bound(host=""), bound()
+    delivers(four, 8, 12, 13)  # IP_PKTINFO, IP_RECVTTL, IP_RECVTOS
+    port = four.getsockname()[1]
+    sender.sendto(b"usual", (FOUR, port))
+    say("usual", four.recvmsg(10, 200)[:3])
+    sender.sendto(b"to another", ("127.0.0.5", port))
+    say("another", four.recvmsg(20, 200)[:3])
+    sender.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 9)
+    sender.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0x28)
+    sender.sendto(b"by options", (FOUR, port))
+    data, told, flags, who = four.recvmsg(20, 200)
+    say("options", data, told, flags, who == sender.getsockname())
+    one_call = [(socket.IPPROTO_IP, socket.IP_TTL, struct.pack("i", 5)), (socket.IPPROTO_IP, socket.IP_TOS, b"\4")]
+    sender.sendmsg([b"by ", b"messages"], one_call, 0, (FOUR, port))
+    say("messages", four.recvmsg(20, 200)[:3])
+    sender.connect((FOUR, port))
+    sender.sendmsg([b"connected"], one_call)
+    for room in (200, 60, 44, 20, 15, 0):
+        say("room", room, four.recvmsg(20, room, socket.MSG_PEEK)[:3])
+    say("without", four.recvfrom(20)[0])
+    say("bad", tried(sender.sendmsg, [b"x"], [(socket.IPPROTO_IP, socket.IP_TTL, struct.pack("i", 256))]))
+    six, sender = bound(socket.AF_INET6, "::"), bound(socket.AF_INET6, SIX)
+    delivers(six, socket.IPV6_RECVPKTINFO, socket.IPV6_RECVHOPLIMIT, socket.IPV6_RECVTCLASS)
+    port = six.getsockname()[1]
+    sender.sendto(b"usual", (SIX, port))
+    say("six", six.recvmsg(10, 200)[:3])
+    marked = [(socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT, struct.pack("i", 3))]
+    marked += [(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, struct.pack("i", 17))]
+    sender.sendmsg([b"marked"], marked, 0, (SIX, port))
+    say("six marked", six.recvmsg(10, 200)[:3])
+    bound().sendto(b"from four", (FOUR, port))
+    say("six from four", six.recvmsg(10, 200)[:3])
+    friends = bound()
+    friends.connect((FOUR, four.getsockname()[1]))
+    four.connect(friends.getsockname())
+    four.sendmsg([b"to a friend"], one_call)
+    say("friend", friends.recv(20))
+
+
 def files():
     one, two = connected()
     with tempfile.TemporaryFile() as file:
@@ -337,5 +384,5 @@ def raw():
     )
 
 
-for part in (addresses, ports, messages, ends, waits, options, datagrams, files, interfaces, raw):
+for part in (addresses, ports, messages, ends, waits, options, datagrams, marks, files, interfaces, raw):
     part()

@@ -13,7 +13,7 @@ from fakes import BAD, Guest, Out
 
 from abi.dispatch import Later, Native, dispatch
 from abi.errors import SysError
-from abi.net import netlink
+from abi.net import netlink, options
 from abi.net.addresses import Inet, unix_name
 from abi.net.host import AF_INET, AF_INET6, AF_NETLINK, AF_UNIX
 from abi.net.network import Allowed, Network
@@ -256,6 +256,31 @@ def test_options_of_tcp_are_remembered_or_told_as_they_start(call):
     assert option(call, fd, TCP, socket.TCP_INFO) & 0xFF == 7  # TCP_CLOSE
     assert option(call, fd, SOL_SOCKET, socket.SO_DOMAIN) == AF_INET6
     assert option(call, fd, SOL_SOCKET, socket.SO_PROTOCOL) == TCP
+
+
+def test_udp_and_udplite_have_ports_of_their_own(call):
+    udp, lite = made(call, AF_INET, DGRAM), made(call, AF_INET, DGRAM, socket.IPPROTO_UDPLITE)
+    assert option(call, lite, SOL_SOCKET, socket.SO_PROTOCOL) == socket.IPPROTO_UDPLITE
+    for fd in (udp, lite):
+        assert bind(call, fd, inet("127.0.0.1", 5000)) == 0
+    assert option(call, lite, socket.IPPROTO_UDPLITE, 10) == 0  # UDPLITE_SEND_CSCOV
+    assert option(call, udp, socket.IPPROTO_UDPLITE, 10) == -errno.EOPNOTSUPP
+
+
+def test_a_datagram_is_not_cut_into_segments(call):
+    fd = made(call, AF_INET, DGRAM)
+    assert call("setsockopt", fd, socket.IPPROTO_UDP, 103, bytearray(b"\1\0\0\0"), 4) == -errno.ENOPROTOOPT
+    assert bind(call, fd, inet("127.0.0.1", 5000)) == 0
+    segments = message(call, [b"text"], name=bytes(inet("127.0.0.1", 5000)), control=struct.pack("<QiiH6x", 18, 17, 103, 2))
+    assert call("sendmsg", fd, segments, 0) == -errno.EINVAL
+
+
+def test_options_of_sockets_spoken_of_long_ago_are_forgotten(call, monkeypatch):
+    monkeypatch.setattr(options, "_MOST", 2)
+    sockets = [made(call, AF_INET, STREAM) for _ in range(3)]
+    for fd in sockets:
+        assert call("setsockopt", fd, TCP, socket.TCP_KEEPIDLE, bytearray(b"\5\0\0\0"), 4) == 0
+    assert [option(call, fd, TCP, socket.TCP_KEEPIDLE) for fd in sockets] == [7200, 5, 5]
 
 
 def test_a_guest_cannot_change_what_a_socket_is_taken_for(call):

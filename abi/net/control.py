@@ -12,8 +12,10 @@ import struct
 from abi.dispatch import Call
 from abi.errors import Kind, SysError
 from abi.net import host
+from abi.net.addresses import LOOPBACK4, LOOPBACK6, Inet
 from abi.net.host import SCM_CREDENTIALS, SCM_RIGHTS, SOL_SOCKET
-from abi.net.names import Name
+from abi.net.names import InetName, Name
+from abi.net.options import Options
 from abi.net.sockets import Socket
 from vfs.namespace import OpenFile
 
@@ -23,6 +25,11 @@ _MAX = 1 << 16
 _FDS_MAX = 253
 _CAP_SETGID, _CAP_SETUID, _CAP_SYS_ADMIN = 6, 7, 21
 _SOL_IP, _SOL_IPV6, _SOL_UDP = 0, 41, 17
+_IP_TOS, _IP_TTL, _IP_PKTINFO, _IPV6_PKTINFO, _IPV6_HOPLIMIT, _IPV6_TCLASS = 1, 2, 8, 50, 52, 67
+_MARKS = {
+    (_SOL_IP, _IP_TTL): "hops", (_SOL_IPV6, _IPV6_HOPLIMIT): "hops",
+    (_SOL_IP, _IP_TOS): "tclass", (_SOL_IPV6, _IPV6_TCLASS): "tclass",
+}  # fmt: skip
 # What may go with an internet message: TOS, TTL, PKTINFO; their like in IPv6; UDP_SEGMENT.
 _INET = {
     (_SOL_IP, 1), (_SOL_IP, 2), (_SOL_IP, 8), (_SOL_IPV6, 50), (_SOL_IPV6, 52), (_SOL_IPV6, 67), (_SOL_UDP, 103),
@@ -33,12 +40,13 @@ _INET = {
 class Control:
     """The control messages of one message that is to be sent; `files` are copies of the descriptors that it passes on."""
 
-    __slots__ = ("_other", "creds", "files")
+    __slots__ = ("_other", "creds", "files", "hops", "tclass")
 
     def __init__(self) -> None:
         self._other = b""
         self.files: list[OpenFile] = []
         self.creds: tuple[int, int, int] | None = None
+        self.hops = self.tclass = -1  # of a datagram of the loopback inside; -1 leaves them to its socket
 
     def add(self, level: int, kind: int, contents: bytes) -> None:
         """One more, for the kernel as it is."""
@@ -79,6 +87,8 @@ def taken(call: Call, sock: Socket, pointer: int, length: int) -> Control:
     for _, level, kind, contents in _messages(call.memory.read(pointer, length)):
         if sock.is_unix:
             _take_unix(call, control, level, kind, contents)
+        elif sock.is_made_up_udp:
+            _take_marks(control, level, kind, contents)
         elif sock.made_up or (level == SOL_SOCKET and kind in (SCM_RIGHTS, SCM_CREDENTIALS)):
             continue  # without a meaning there
         elif (level, kind) in _INET:
@@ -86,6 +96,71 @@ def taken(call: Call, sock: Socket, pointer: int, length: int) -> Control:
         else:
             raise SysError(Kind.EINVAL)
     return control
+
+
+def _take_marks(control: Control, level: int, kind: int, contents: bytes) -> None:
+    """What a datagram's header is to say.  EINVAL."""
+    if level == _SOL_UDP:
+        raise SysError(Kind.EINVAL)
+    if (level, kind) not in _MARKS:
+        return
+    if len(contents) not in (1, 4) or (len(contents) == 1 and (level, kind) != (_SOL_IP, _IP_TOS)):
+        raise SysError(Kind.EINVAL)
+    value = int.from_bytes(contents, "little", signed=len(contents) == 4)
+    if not -1 <= value <= 255:
+        raise SysError(Kind.EINVAL)
+    setattr(control, _MARKS[level, kind], value)
+
+
+def marked(view: int, wanted: Wanted, sender: InetName) -> list[tuple[int, int, bytes]]:
+    """(level, type, contents) of the control messages that tell of a datagram's header, in the kernel's order."""
+    four = len(sender.address.ip) == 4
+    to = sender.to.ip if sender.to is not None else LOOPBACK4 if four else LOOPBACK6
+    hops, tclass = struct.pack("<i", sender.marks.hops), struct.pack("<i", sender.marks.tclass)
+    if view == host.AF_INET:
+        told = [
+            (wanted.info, _SOL_IP, _IP_PKTINFO, struct.pack("<i", 1) + to + to),
+            (wanted.hops, _SOL_IP, _IP_TTL, hops),
+            (wanted.tclass, _SOL_IP, _IP_TOS, tclass[:1]),
+        ]
+    else:
+        info = Inet(to, 0).pack(host.AF_INET6)[8:24] + struct.pack("<i", 1)
+        told = [
+            (wanted.info, _SOL_IPV6, _IPV6_PKTINFO, info),
+            (wanted.hops and not four, _SOL_IPV6, _IPV6_HOPLIMIT, hops),
+            (wanted.tclass and not four, _SOL_IPV6, _IPV6_TCLASS, tclass),
+        ]
+    return [message for asked, *message in told if asked]
+
+
+class Wanted:
+    """Which control messages a datagram socket of the loopback inside has been told to deliver."""
+
+    __slots__ = ("hops", "info", "tclass")
+
+    def __init__(self, options: Options, sock: Socket) -> None:
+        level, info, hops, tclass = (_SOL_IP, 8, 12, 13) if sock.family == host.AF_INET else (_SOL_IPV6, 49, 51, 66)
+        self.info, self.hops, self.tclass = (bool(options.get(sock, level, number)) for number in (info, hops, tclass))
+
+    def __bool__(self) -> bool:
+        return self.info or self.hops or self.tclass
+
+
+def put(room: int, messages: list) -> tuple[bytes, bool]:
+    """Control messages as the kernel puts them where there are `room` bytes, and whether some were cut; put_cmsg()."""
+    result = b""
+    cut = False
+    for level, kind, contents in messages:
+        left = room - len(result)
+        if left < _HEADER.size:
+            return result, True
+        length = _HEADER.size + len(contents)
+        if left < length:
+            cut = True
+            length = left
+        padded = min(left, _HEADER.size + (len(contents) + 7 & -8))
+        result += (_HEADER.pack(length, level, kind) + contents)[:length].ljust(padded, b"\0")
+    return result, cut
 
 
 def _take_unix(call: Call, control: Control, level: int, kind: int, contents: bytes) -> None:

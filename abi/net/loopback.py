@@ -15,9 +15,10 @@ from abi.dispatch import Call
 from abi.errors import Kind, SysError
 from abi.net import host
 from abi.net.addresses import ANY4, ANY6, LOOPBACK4, LOOPBACK6, Inet, family
-from abi.net.names import Name
+from abi.net.names import Marks, Name
 from abi.net.network import host_loopback
-from abi.net.sockets import REUSEPORT, V6ONLY, Socket, creds, write_note
+from abi.net.options import IP, IPV6
+from abi.net.sockets import REUSEPORT, UDPLITE, UDPLITE_PROTOCOL, V6ONLY, Socket, creds, write_note
 
 _CAP_NET_BIND_SERVICE = 10
 _UNPRIVILEGED = 1024
@@ -26,10 +27,10 @@ _BACKLOG = 4096  # a client that finds no room waits for TCP, which then sends i
 _NOT_TAKEN = (errno.EAGAIN, errno.ECONNREFUSED, errno.EPERM, errno.ENOBUFS)
 
 
-def socket(domain: int, flags: int) -> int:
+def socket(domain: int, flags: int, protocol: int) -> int:
     """A new socket of type `flags`."""
     fd = host.socket(host.AF_UNIX, flags | host.SOCK_CLOEXEC)
-    write_note(fd, domain)
+    write_note(fd, domain | UDPLITE if protocol == UDPLITE_PROTOCOL else domain)
     return fd
 
 
@@ -64,12 +65,12 @@ def _give(call: Call, sock: Socket, where: Inet, to: Inet | None = None) -> Name
     v6only = sock.has(V6ONLY)
     reuse = _reuses(sock)
     if where.port == 0:
-        where = Inet(where.ip, _free_port(network, sock.kind))
-    elif any(_conflict(sock, where, v6only, reuse, other) for other in names.at(sock.kind, where.port)):
+        where = Inet(where.ip, _free_port(network, sock.protocol))
+    elif any(_conflict(sock, where, v6only, reuse, other) for other in names.at(sock.protocol, where.port)):
         raise SysError(Kind.EADDRINUSE)
     name = names.give(sock.fd, sock.kind, where, sock.family, to)
     name.creds = creds(call)
-    names.at_port(name, reuse, v6only)
+    names.at_port(name, sock.protocol, reuse, v6only)
     return name
 
 
@@ -92,13 +93,13 @@ def _conflict(sock: Socket, where: Inet, v6only: bool, reuse: bool, other: Name)
     return where.is_any or other.inet.is_any or where.ip == other.inet.ip
 
 
-def _free_port(network, kind: int) -> int:
+def _free_port(network, protocol: int) -> int:
     if not network.next_port:
         network.next_port = _EPHEMERAL.start + int.from_bytes(os.urandom(2), "little") % len(_EPHEMERAL)
     for _ in _EPHEMERAL:
         port = network.next_port
         network.next_port = port + 1 if port + 1 in _EPHEMERAL else _EPHEMERAL.start
-        if not network.names.at(kind, port):
+        if not network.names.at(protocol, port):
             return port
     raise SysError(Kind.EADDRINUSE)
 
@@ -115,10 +116,10 @@ def named(call: Call, sock: Socket, to: Inet | None = None) -> Name:
 _turns = itertools.count()
 
 
-def find(call: Call, kind: int, where: Inet) -> Name | None:
+def find(call: Call, protocol: int, where: Inet) -> Name | None:
     """Who is to be had at an address: an exact one before a wildcard, and in turns where several share it."""
     found: dict[int, list[Name]] = {}
-    for name in call.sandbox.network.names.at(kind, where.port):
+    for name in call.sandbox.network.names.at(protocol, where.port):
         if name.inet.ip == where.ip:
             found.setdefault(0, []).append(name)
         elif name.inet.is_any and (len(name.inet.ip) == len(where.ip) or (len(where.ip) == 4 and not name.v6only)):
@@ -155,7 +156,7 @@ def connect(call: Call, sock: Socket, address: bytes) -> Name | None:
     where = destination(sock, address)
     if sock.is_stream and host.is_connected(sock.fd):
         raise SysError(Kind.EISCONN)
-    name = find(call, sock.kind, where)
+    name = find(call, sock.protocol, where)
     if name is None and sock.is_stream:
         raise SysError(Kind.ECONNREFUSED)
     named(call, sock, where)
@@ -175,19 +176,36 @@ def _connect_to_nobody(call: Call, sock: Socket, where: Inet) -> None:
         os.close(fd)
 
 
-def send(call: Call, sock: Socket, data: bytes, address: bytes, flags: int) -> int:
-    """sendto(2) of a datagram; like UDP's it is lost where nobody takes it."""
+def marks_of(call: Call, sock: Socket, hops: int = -1, tclass: int = -1) -> Marks:
+    """What a datagram is marked with, by its control messages (-1: nothing) or by its socket's options."""
+    options = call.sandbox.network.options
+    level, of_hops, of_tclass = (IP, 2, 1) if sock.family == host.AF_INET else (IPV6, 16, 67)
+    return Marks(
+        options.get(sock, level, of_hops) if hops == -1 else hops, options.get(sock, level, of_tclass) if tclass == -1 else tclass
+    )  # fmt: skip
+
+
+def send(call: Call, sock: Socket, data: bytes, address: bytes, flags: int, marks: Marks) -> int:
+    """sendto(2) of a datagram, to the peer if there is no address; like UDP's it is lost where nobody takes it."""
+    if not address:
+        address = peer_address(call, sock)
     where = destination(sock, address)
     if where.port == 0:
         raise SysError(Kind.EINVAL)
-    named(call, sock)
+    own = named(call, sock)
     if len(data) > 65507:
         raise SysError(Kind.EMSGSIZE)
-    name = find(call, sock.kind, where)
+    name = find(call, sock.protocol, where)
     if name is None:
         return len(data)
+    flags |= host.MSG_DONTWAIT | host.MSG_NOSIGNAL
+    if not marks.usual or where.ip not in (LOOPBACK4, LOOPBACK6):
+        try:
+            return call.sandbox.network.names.send_marked(data, name.address, own, sock.family, where, marks, flags)
+        except OSError:
+            pass  # it takes no datagram but from the socket itself, or none at all
     try:
-        return host.sendmsg(sock.fd, data, name.address, b"", flags | host.MSG_DONTWAIT | host.MSG_NOSIGNAL)
+        return host.sendmsg(sock.fd, data, name.address, b"", flags)
     except OSError as problem:
         if problem.errno not in _NOT_TAKEN:
             raise

@@ -80,15 +80,43 @@ class Name:
     __del__ = close
 
 
+class Marks:
+    """What an IP header says of a datagram: hop limit and traffic class, as IPv6 calls them."""
+
+    __slots__ = ("hops", "tclass")
+
+    def __init__(self, hops: int = 64, tclass: int = 0) -> None:
+        self.hops = hops
+        self.tclass = tclass
+
+    @property
+    def usual(self) -> bool:
+        return (self.hops, self.tclass) == (64, 0)
+
+
 class InetName:
-    """An internet socket as its name tells it: family, own address, and what address it connected to, if not the usual one."""
+    """An internet socket as its name tells it.
 
-    __slots__ = ("address", "family", "to")
+    `to` is the address it connected or sent to, if not the usual one, `marks` what a datagram from it is marked with.
+    """
 
-    def __init__(self, family: int, address: Inet, to: Inet | None) -> None:
+    __slots__ = ("address", "family", "marks", "to")
+
+    def __init__(self, family: int, address: Inet, to: Inet | None, marks: Marks) -> None:
         self.family = family
         self.address = address
         self.to = to
+        self.marks = marks
+
+
+def _inet_words(family: int, inet: Inet, to: Inet | None, marks: Marks | None = None) -> bytes:
+    """What of an internet socket stands in its name."""
+    words = b",%d,%s,%d" % (family, inet.ip.hex().encode(), inet.port)
+    if (to is not None and to.ip not in (LOOPBACK4, LOOPBACK6)) or marks is not None:
+        words += b"," + (to.ip.hex().encode() if to is not None else b"")
+    if marks is not None:
+        words += b",%d,%d" % (marks.hops, marks.tclass)
+    return words
 
 
 class Names:
@@ -103,7 +131,7 @@ class Names:
         self.given: dict[bytes, Name] = {}  # by the kernel's name
         self.files: dict[tuple[int, int], Name] = {}  # by the inode of the guest's socket file
         self.abstract: dict[bytes, Name] = {}
-        self.ports: dict[tuple[int, int], list[Name]] = {}  # by socket type and port
+        self.ports: dict[tuple[int, int], list[Name]] = {}  # by protocol and port
 
     def give(self, fd: int, kind: int, inet: Inet | None = None, family: int = 0, to: Inet | None = None) -> Name:
         """Name the socket `fd`.
@@ -118,9 +146,7 @@ class Names:
         short = b"%d" % next(self._numbers)
         if inet is not None:
             # An accepted socket has its listener's name, and may outlive it: its address must be told from the name.
-            short += b",%d,%s,%d" % (family, inet.ip.hex().encode(), inet.port)
-            if to is not None and to.ip not in (LOOPBACK4, LOOPBACK6):
-                short += b"," + to.ip.hex().encode()
+            short += _inet_words(family, inet, to)
         given = self._prefix + short
         host.bind(fd, unix(given))
         try:
@@ -131,6 +157,20 @@ class Names:
         name.inet = inet
         name.socket = os.fstat(fd).st_ino
         return name
+
+    def send_marked(self, data: bytes, target: bytes, name: Name, family: int, to: Inet, marks: Marks, flags: int) -> int:
+        """Send a datagram from a socket of the name's internet address, but marked: the marks stand in the kernel's name.
+
+        EPERM where the receiver takes datagrams of the socket `name` alone.
+        """
+        fd = host.socket(host.AF_UNIX, host.SOCK_DGRAM | host.SOCK_CLOEXEC)
+        try:
+            short = b"0" + _inet_words(family, name.inet, to, marks)
+            host.bind(fd, unix(self._prefix + short))
+            os.unlink(short, dir_fd=self._directory)
+            return host.sendmsg(fd, data, target, b"", flags)
+        finally:
+            os.close(fd)
 
     def find(self, raw: bytes) -> Name | None:
         """The name that a kernel's ``sockaddr`` holds, if it is one of these."""
@@ -144,8 +184,9 @@ class Names:
         words = given[len(self._prefix) :].decode().split(",")
         if len(words) < 4:
             return None
-        to = Inet(bytes.fromhex(words[4]), 0) if len(words) > 4 else None
-        return InetName(int(words[1]), Inet(bytes.fromhex(words[2]), int(words[3])), to)
+        to = Inet(bytes.fromhex(words[4]), 0) if len(words) > 4 and words[4] else None
+        marks = Marks(int(words[5]), int(words[6])) if len(words) > 6 else Marks()
+        return InetName(int(words[1]), Inet(bytes.fromhex(words[2]), int(words[3])), to, marks)
 
     # -- what leads to a name -----------------------------------------------------------------
 
@@ -159,9 +200,9 @@ class Names:
         name.shown = UNNAMED + abstract
         self.abstract[abstract] = name
 
-    def at_port(self, name: Name, reuse: bool, v6only: bool) -> None:
+    def at_port(self, name: Name, space: int, reuse: bool, v6only: bool) -> None:
         name.reuse, name.v6only = reuse, v6only
-        name.keys = (name.kind, name.inet.port)
+        name.keys = (space, name.inet.port)
         self.ports.setdefault(name.keys, []).append(name)
 
     def living(self, name: Name | None) -> Name | None:
@@ -173,9 +214,9 @@ class Names:
         self._bury(name)
         return None
 
-    def at(self, kind: int, port: int) -> list[Name]:
-        """The sockets bound to a port, whatever their addresses."""
-        return [name for name in list(self.ports.get((kind, port), ())) if self.living(name)]
+    def at(self, space: int, port: int) -> list[Name]:
+        """The sockets bound to a port of one protocol, whatever their addresses."""
+        return [name for name in list(self.ports.get((space, port), ())) if self.living(name)]
 
     @staticmethod
     def _is_alive(name: Name) -> bool:

@@ -12,7 +12,7 @@ from abi.errors import Kind, SysError
 from abi.net.host import AF_INET6
 from abi.net.sockets import Socket
 
-IP, TCP, UDP, IPV6 = 0, 6, 17, 41
+IP, TCP, UDP, IPV6, UDPLITE = 0, 6, 17, 41, 136
 CONGESTION = (b"cubic", b"reno")
 _MAX = 0x7FFFFFFF
 _MOST = 4096  # sockets of which something is remembered; the one that was spoken of longest ago is forgotten
@@ -72,12 +72,16 @@ _OPTIONS: dict[int, dict[int, _Option]] = {
         25: _Option(0, -_MAX, _MAX),  # TCP_NOTSENT_LOWAT
         30: _Option(0, 0, 1),  # TCP_FASTOPEN_CONNECT
     },
-    UDP: {1: _OFF, 103: _Option(0, 0, 65535), 104: _OFF},  # UDP_CORK, UDP_SEGMENT, UDP_GRO
+    UDP: {1: _OFF},  # UDP_CORK; without UDP_SEGMENT and UDP_GRO, which change what is sent and received
+    UDPLITE: {10: _Option(0, 0, 65535), 11: _Option(0, 0, 65535)},  # UDPLITE_SEND_CSCOV, UDPLITE_RECV_CSCOV
     IP: {
         1: _Option(0, -_MAX, _MAX),  # IP_TOS
         2: _Option(64, 1, 255, -1),  # IP_TTL
+        8: _OFF,  # IP_PKTINFO
         10: _Option(1, 0, 5),  # IP_MTU_DISCOVER
         11: _OFF,  # IP_RECVERR
+        12: _OFF,  # IP_RECVTTL
+        13: _OFF,  # IP_RECVTOS
         15: _OFF,  # IP_FREEBIND
         24: _OFF,  # IP_BIND_ADDRESS_NO_PORT
         33: _Option(1, 0, 255, -1),  # IP_MULTICAST_TTL
@@ -94,6 +98,9 @@ _OPTIONS: dict[int, dict[int, _Option]] = {
         24: _Option(65536, 1280, _MAX),  # IPV6_MTU
         25: _OFF,  # IPV6_RECVERR
         29: _ON,  # IPV6_MULTICAST_ALL
+        49: _OFF,  # IPV6_RECVPKTINFO
+        51: _OFF,  # IPV6_RECVHOPLIMIT
+        66: _OFF,  # IPV6_RECVTCLASS
         67: _Option(0, 0, 255, -1),  # IPV6_TCLASS
         70: _ON,  # IPV6_AUTOFLOWLABEL
     },
@@ -102,7 +109,7 @@ _OPTIONS: dict[int, dict[int, _Option]] = {
 
 def _option(sock: Socket, level: int, number: int) -> _Option:
     """The option of a socket.  ENOPROTOOPT where sockets of its kind have none such."""
-    fits = level not in (TCP, UDP) or sock.is_stream == (level == TCP)
+    fits = level in (IP, IPV6, sock.protocol) or (level == UDP and sock.protocol == UDPLITE)
     if level == IPV6 and sock.family != AF_INET6:
         fits = False
     found = _OPTIONS.get(level, {}).get(number) if fits else None

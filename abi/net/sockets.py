@@ -16,7 +16,8 @@ from abi.net import host
 from abi.net.addresses import SOCKADDR_MAX
 
 _FAMILY = 0xFF
-V6ONLY, REUSEPORT = 0x100, 0x200
+V6ONLY, REUSEPORT, UDPLITE = 0x100, 0x200, 0x400
+TCP_PROTOCOL, UDP_PROTOCOL, UDPLITE_PROTOCOL = 6, 17, 136
 _PORTID_SHIFT = 8
 
 
@@ -74,6 +75,18 @@ class Socket:
     @property
     def is_stream(self) -> bool:
         return self.kind == host.SOCK_STREAM
+
+    @property
+    def is_made_up_udp(self) -> bool:
+        """Whether it is a datagram socket of the loopback inside."""
+        return self.made_up and self.is_inet and not self.is_stream
+
+    @property
+    def protocol(self) -> int:
+        """An internet socket's protocol, which has ports of its own."""
+        if self.is_stream:
+            return TCP_PROTOCOL
+        return UDPLITE_PROTOCOL if self.has(UDPLITE) else UDP_PROTOCOL
 
     @property
     def portid(self) -> int:

@@ -6,6 +6,7 @@ Only what a subcommand needs is imported when it runs: starting a guest must sta
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 
@@ -18,6 +19,12 @@ _COMMANDS = {
     "diff": "show what a try would change",
     "apply": "make a try's changes to this machine",
     "discard": "forget tries",
+    "pull": "fetch images into the store",
+    "images": "list the images of the store",
+    "rmi": "remove images from the store",
+    "import": "make an image of a root tarball",
+    "export": "write an image or a root for other tools",
+    "commit": "make an image of what a sandbox has changed",
     "retarget": "turn the syscall instructions of a static program into int 0x80",
     "check": "say what this machine offers and what follows",
 }
@@ -51,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
         command = {
             "run": _run, "trace": _trace,
             "try": _try, "diff": _diff, "apply": _apply, "discard": _discard, "retarget": _retarget, "check": _check,
-        }[arguments[0]]  # fmt: skip
+        }.get(arguments[0]) or functools.partial(_images, arguments[0])  # fmt: skip
         sys.exit(command(arguments[1:]))
     if arguments and arguments[0] in ("--version", "-V"):
         from abi import __version__
@@ -74,10 +81,11 @@ def main(arguments: list[str] | None = None) -> None:
 def _run_parser() -> _Parser:
     parser = _Parser(
         "int80 run",
-        usage="int80 run [options] [--] COMMAND [ARG...]",
+        usage="int80 run [options] [--] COMMAND [ARG...]\n       int80 run [options] IMAGE [COMMAND [ARG...]]",
         description="Run a command in a sandbox: by default on this machine's own root, of which it sees everything but "
-        "secrets, and whose every change is its own and gone at the end. Exit status: the command's, 128+N after signal "
-        "N, 125 when int80 itself fails, 126 when the command cannot be run, 127 when it is not found.",
+        "secrets, and whose every change is its own and gone at the end; or in the root of an image (docs/images.md). Exit "
+        "status: the command's, 128+N after signal N, 125 when int80 itself fails, 126 when the command cannot be run, 127 when "
+        "it is not found.",
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -86,6 +94,9 @@ def _run_parser() -> _Parser:
     add("--lower", metavar="DIR", action="append", default=[], help="a directory to lie under the changes, over those before it")
     add("--upper", metavar="DIR", help="the directory that takes the changes and keeps them, as OCI layers store them")
     add("--read-only", action="store_true", help="nothing in the root can be changed; /tmp is in memory")
+    add("--entrypoint", metavar="COMMAND", help="of an image: what to run instead of its own entry point; '' is none")
+    add("--pull", choices=("never", "missing", "always"), default="missing", help="whether to fetch an image (default: missing)")
+    add("--platform", metavar="OS/ARCH", help="of an image that is there for several (default: linux/amd64)")
     _add_sandbox_options(parser)
     return parser
 
@@ -98,9 +109,10 @@ def _add_sandbox_options(parser: _Parser) -> None:
     add("--hide", metavar="PATH", action="append", default=[], help="one more path of this machine that is not to be seen")
     add("--expose", metavar="PATH", action="append", default=[], help="a path to be seen although it is on the list of secrets")
     add("-e", "--env", metavar="NAME[=VALUE]", action="append", default=[], help="set, or pass on, a variable")
+    add("--env-file", metavar="FILE", action="append", default=[], help="the same for the lines of a file")
     add("-w", "--workdir", metavar="DIR", help="where to start (default: here on this machine's root, else /)")
     add("--hostname", metavar="NAME", default="int80", help="what uname says (default: int80)")
-    add("-u", "--user", metavar="UID[:GID]", default="0:0", help="who the command believes it is (default: 0:0)")
+    add("-u", "--user", metavar="UID[:GID]", help="who the command believes it is (default: 0:0; of an image also by name)")
     add("-t", "--tty", action="store_true", help="give the command a terminal of its own, relayed from and to int80's streams")
     add("-i", "--interactive", action="store_true", help="nothing: the standard input is always handed on")
     add("--net", choices=("none", "host"), default="none", help="none but a loopback of its own (default), or this machine's")
@@ -146,10 +158,18 @@ def _run(arguments: list[str]) -> int:
 
     _open_standard_streams()
     try:
-        settings = _settings(parser, options, on_host=not given)
+        image = None
+        if not given and _names_image(arguments, options):
+            from containers.images.run import prepare
+
+            image = prepare(options.command[0], options.pull, options.platform)
+            options.command = ["--", *image.command(options.entrypoint, options.command[1:])]
+        elif options.entrypoint is not None or options.platform is not None:
+            parser.error(f"--{'entrypoint' if options.entrypoint is not None else 'platform'}: is about an image; name one")
+        settings = _settings(parser, options, not given and image is None, image)
         settings.read_only = options.read_only
         settings.upper = options.upper
-        settings.lowers = options.lower or ([] if given else ["/"])
+        settings.lowers = options.lower or ([] if given or image is not None else ["/"])
         settings.rootfs = options.rootfs
         if options.busybox is not None:
             from containers.rootfs import default_root
@@ -161,6 +181,26 @@ def _run(arguments: list[str]) -> int:
         return problem.status
 
 
+def _names_image(arguments: list[str], options: argparse.Namespace) -> bool:
+    """Whether the first word is an image; what is plainly a command costs a look at the store's index at most."""
+    word = options.command[0] if options.command else ""
+    if not word or word == "--" or arguments[-len(options.command) - 1 : -len(options.command)] == ["--"]:
+        return False
+    if ":" not in word and "/" not in word:
+        base = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+        try:
+            with open(os.path.join(base, "int80/images/index.json"), "rb") as file:
+                if os.fsencode(word) not in file.read() and not (len(word) >= 12 and set(word) <= set("0123456789abcdef")):
+                    return False  # neither a name nor the beginning of an id
+        except OSError:
+            return False
+    elif word.startswith(("/", "./", "../")) or os.path.exists(word):
+        return False
+    from containers.images.run import is_image
+
+    return is_image(word)
+
+
 def _open_standard_streams() -> None:
     for fd in (0, 1, 2):
         try:
@@ -170,18 +210,25 @@ def _open_standard_streams() -> None:
             os.set_inheritable(fd, True)
 
 
-def _settings(parser: _Parser, options: argparse.Namespace, on_host: bool):
-    """The `Settings` of a sandbox; `on_host`: its root is this machine's."""
+def _settings(parser: _Parser, options: argparse.Namespace, on_host: bool, image=None):
+    """The `Settings` of a sandbox; `on_host`: its root is this machine's; `image`: containers.images.run.ImageRoot."""
     from containers.sandbox import Settings
 
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         parser.error("no command given")
     settings = Settings(None, [os.fsencode(word) for word in command])
-    settings.uid_gid = _user(parser, options.user)
-    settings.env = _environment(parser, options.env, settings.uid_gid[0], on_host)
     settings.workdir = os.fsencode(options.workdir or (_here() if on_host else "/"))
     settings.workdir_asked = options.workdir is not None
+    if image is None:
+        settings.uid_gid = _user(parser, options.user or "0:0")
+        settings.env = _environment(settings.uid_gid[0], on_host)
+    else:
+        settings.image = image
+        image.user = image.user if options.user is None else options.user
+        settings.env = image.environment() | _terminal()
+        settings.workdir = os.fsencode(options.workdir or image.workdir)
+    settings.env |= _variables(parser, options)
     settings.hostname = _hostname(parser, options.hostname)
     settings.tty = options.tty
     if options.tty:
@@ -324,8 +371,8 @@ def _user(parser: _Parser, text: str) -> tuple[int, int]:
     return int(uid), int(gid or 0)
 
 
-def _environment(parser: _Parser, given: list[str], uid: int, on_host: bool) -> dict[bytes, bytes]:
-    """What the command's environment holds: a PATH, a HOME, the terminal's kind, and what was asked for.
+def _environment(uid: int, on_host: bool) -> dict[bytes, bytes]:
+    """What the command's environment holds unless told otherwise: a PATH, a HOME, the terminal's kind.
 
     On this machine's root it is this machine's environment, but for secrets.
     """
@@ -335,18 +382,37 @@ def _environment(parser: _Parser, given: list[str], uid: int, on_host: bool) -> 
     if on_host:
         from containers.secrets import harmless_environment
 
-        env |= harmless_environment()
-    elif "TERM" in os.environ:
-        env[b"TERM"] = os.fsencode(os.environ["TERM"])
-    for item in given:
+        return env | harmless_environment()
+    return env | _terminal()
+
+
+def _terminal() -> dict[bytes, bytes]:
+    return {b"TERM": os.fsencode(os.environ["TERM"])} if "TERM" in os.environ else {}
+
+
+def _variables(parser: _Parser, options: argparse.Namespace) -> dict[bytes, bytes]:
+    """--env-file and --env: NAME=VALUE, or NAME to pass this one's on."""
+    env: dict[bytes, bytes] = {}
+    items = [(f"--env-file {file}", line) for file in options.env_file for line in _env_lines(parser, file)]
+    for option, item in items + [("--env", item) for item in options.env]:
         name, equals, value = item.partition("=")
-        if not name:
-            parser.error(f"--env {item}: give NAME=VALUE, or NAME to pass yours on")
+        if not name or "\0" in item:
+            parser.error(f"{option} {item}: give NAME=VALUE, or NAME to pass yours on")
         if equals:
             env[os.fsencode(name)] = os.fsencode(value)
         elif name in os.environ:
             env[os.fsencode(name)] = os.fsencode(os.environ[name])
     return env
+
+
+def _env_lines(parser: _Parser, path: str) -> list[str]:
+    """The lines of a file of variables, but for empty ones and comments."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            lines = [line.rstrip("\n").lstrip() for line in file]
+    except OSError as problem:
+        parser.error(f"--env-file {path}: {problem.strerror.lower()}")
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def _hostname(parser: _Parser, name: str) -> bytes:
@@ -429,6 +495,20 @@ def _discard(arguments: list[str]) -> int:
     from containers.trying import discard
 
     return discard(parser.parse_args(arguments).names)
+
+
+# -- images ---------------------------------------------------------------------------------------
+
+
+def _images(command: str, arguments: list[str]) -> int:
+    from containers.images import commandline
+    from containers.sandbox import CannotRun
+
+    try:
+        return commandline.run(command, arguments, _Parser)
+    except CannotRun as problem:
+        sys.stderr.write(f"int80: {problem}\n")
+        return problem.status
 
 
 # -- trace ------------------------------------------------------------------------------------------

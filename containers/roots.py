@@ -16,7 +16,7 @@ from vfs.tmpfs import TmpFs
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _LINKS_MAX = 40
-_STORE = ".wh..wh.int80"  # in an upper directory: what is ours there; no layer shows such a name
+STORE = ".wh..wh.int80"  # in an upper directory: what is ours there; no layer shows such a name
 
 
 def root(settings: Settings, scratch: Scratch) -> FileSystem:
@@ -25,9 +25,19 @@ def root(settings: Settings, scratch: Scratch) -> FileSystem:
         return settings.view.tree(settings.view.find(os.fsencode(settings.rootfs)))
     if settings.rootfs is not None:
         return HostFs(_open(settings.rootfs, "--rootfs", "give the directory that is to be the guest's /"), source=b"int80")
+    fs = _layered(settings, scratch)
+    if settings.image is not None:
+        settings.image.attach(fs)
+    return fs
+
+
+def _layered(settings: Settings, scratch: Scratch) -> FileSystem:
     from vfs.layers import LayerFs
 
-    lowers = [_open(path, "--lower", "give a directory to lie below") for path in settings.lowers]
+    if settings.image is not None:
+        lowers = settings.image.open()
+    else:
+        lowers = [_open(path, "--lower", "give a directory to lie below") for path in settings.lowers]
     if settings.store is not None:
         return _kept(lowers, settings.store, _hidden(settings, settings.store))
     if settings.upper is not None:
@@ -36,9 +46,11 @@ def root(settings: Settings, scratch: Scratch) -> FileSystem:
         for lower in settings.lowers:
             if _below(lower, settings.upper) is not None:
                 raise CannotRun(f"--upper {settings.upper}: --lower {lower} lies in it; choose another directory for the changes")
-        store = os.path.join(settings.upper, _STORE)
+        store = os.path.join(settings.upper, STORE)
         os.makedirs(store, 0o700, exist_ok=True)
-        _lock(settings.upper)
+        lock_upper(settings.upper)
+        if settings.image is not None:
+            settings.image.note(store)
         return _kept(lowers, store, _hidden(settings, settings.upper), settings.upper)
     place = scratch.disk()
     return LayerFs(lowers, _made(place, b"upper"), _made(place, b"work"), hidden=_hidden(settings, os.fsdecode(place)))
@@ -56,7 +68,7 @@ def _below(path: str, top: str) -> str | None:
     return None if way == ".." or way.startswith("../") else way.removeprefix(".")
 
 
-def _lock(upper: str) -> None:
+def lock_upper(upper: str) -> None:
     """Have an upper layer for ourselves as long as this process lives.  `CannotRun`."""
     lock = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -54,19 +54,21 @@ class Volume:
 class Settings:
     """What a person chose; see `int80 run --help`.
 
-    The root is `rootfs` as it is, or else `lowers`, the bottom one first, under changes that go to `upper`, to the
-    layer kept in `store`, or nowhere.  What is mounted into it is `table`, or else the made-up trees, `tmpfs` and `volumes`.
+    The root is `rootfs` as it is, or else the layers of `image`, or `lowers`, the bottom one first, under changes that go
+    to `upper`, to the layer kept in `store`, or nowhere.  What is mounted into it is `table`, or else the made-up trees,
+    `tmpfs` and `volumes`.
     """
 
     __slots__ = (
         "allowed", "argv", "attributes", "credentials", "domainname", "env", "force_segv", "group", "hidden", "home", "hooks",
-        "hostname", "limits", "lowers", "net", "netns", "no_new_privs", "patch", "policing", "profile", "published", "read_only",
-        "rootfs", "session", "stdio", "store", "sysctl", "table", "tmpfs", "trace", "tty", "tty_size", "uid_gid", "umask",
-        "upper", "verbose", "view", "volumes", "workdir", "workdir_asked", "workdir_made",
+        "hostname", "image", "limits", "lowers", "net", "netns", "no_new_privs", "patch", "policing", "profile", "published",
+        "read_only", "rootfs", "session", "stdio", "store", "sysctl", "table", "tmpfs", "trace", "tty", "tty_size", "uid_gid",
+        "umask", "upper", "verbose", "view", "volumes", "workdir", "workdir_asked", "workdir_made",
     )  # fmt: skip
 
     def __init__(self, rootfs: str | None, argv: list[bytes]) -> None:
         self.rootfs = rootfs
+        self.image = None  # containers.images.run.ImageRoot
         self.lowers: list[str] = []
         self.upper: str | None = None
         self.store: str | None = None
@@ -171,6 +173,8 @@ class Running:
 
             terminal = os.ttyname(relay.slave) if relay is not None else None
             mounts.mount(namespace, settings, self._scratch, sandbox, made_up, terminal)
+        if settings.image is not None:
+            settings.image.settle(namespace, settings)
         self._credentials = settings.credentials or Credentials(*settings.uid_gid)
         if settings.workdir_made:
             _make_directories(namespace, settings.workdir)

@@ -172,11 +172,11 @@ class HostFs(FileSystem):
     type = b"hostfs"
     near: Near | None = None
 
-    def __init__(self, directory: bytes | int, source: bytes = b"none") -> None:
+    def __init__(self, directory: bytes | int, source: bytes = b"none", beside: Beside | None = None) -> None:
         flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
         self.root = HostNode(directory if isinstance(directory, int) else os.open(directory, flags))
         self.source = source
-        self.beside = Beside(self.root.fd)
+        self.beside = Beside(self.root.fd) if beside is None else beside
 
     def remember(self) -> Near | None:
         if self.near is None:
@@ -503,6 +503,10 @@ class HostFs(FileSystem):
         """Owner and group as the guest sees them: what is the user's is root's."""
         uid, gid = status.st_uid, status.st_gid
         return 0 if uid == os.geteuid() else uid, 0 if gid == os.getegid() else gid
+
+    def guest_owner(self, status: os.stat_result | KeptStat) -> tuple[int, int]:
+        """Owner and group of what `stat` has given, in the guest's ids."""
+        return (status.st_uid, status.st_gid) if type(status) is KeptStat else self._guest_ids(status)
 
     def chown(self, node: HostNode, uid: int, gid: int) -> None:
         """`uid` and `gid` are the guest's; -1 leaves one alone.  What the host refuses is kept beside."""

@@ -21,7 +21,7 @@ import _thread
 import errno
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from vfs import kernel
 from vfs.copying import attributes, copy_data, share_blocks
@@ -61,6 +61,24 @@ class LayerFs(LayerView):
             below = LayerNode(self, os.dup(self._bottom), None, (), (), True)
             self._carry(below, upper.open(()))
             self._note_origin(inode, below.status)
+
+    def settle_implied(self, implied: Mapping[int, set[Names]]) -> None:
+        """Let directories look like those below them where a lower layer, by its descriptor, has them as a part of other
+        names only: an archive need not say what the directories that it puts something into are like.
+        """
+        for names in sorted(set().union(*implied.values())):
+            node = self.walk(self._root, names)
+            if node is None or not node.is_dir or node.layer is self._upper:
+                continue
+            fds = [directory.layer.fd for directory in node.dirs if directory.layer is not None]
+            if node.bottom and self._has_bottom(node):
+                fds.append(self._bottom)
+            told = next((fd for fd in fds if names not in implied.get(fd, ())), None)
+            if told is None or told == fds[0]:
+                continue
+            below = HostNode(kernel.openat2(told, b"/".join(names), FIND))
+            self._copy_up(node)
+            self._carry(below, os.dup(node.fd))
 
     # -- opening ------------------------------------------------------------------------------
 
@@ -259,7 +277,7 @@ class LayerFs(LayerView):
         node = self.lookup(parent, name)
         if not node.is_dir:
             raise error(errno.ENOTDIR)
-        if self._entries(node):
+        if self.entries(node):
             raise error(errno.ENOTEMPTY)
         below = self._below(node.names)
         if below is not None:
@@ -326,7 +344,7 @@ class LayerFs(LayerView):
     def _seal(self, names: Names, directory: Dir) -> None:
         """Hide a name too long for a whiteout: everything beside it is copied, and the directory made opaque."""
         here = self._open_node(names[:-1], *self._state(names[:-1]))
-        for name, _, _ in self._entries(here):
+        for name, _, _ in self.entries(here):
             if name != names[-1]:
                 self._copy_up_whole(self.lookup(here, name))
         self._make_opaque(self._upper.fd, b"/".join(names[:-1]))
@@ -337,14 +355,13 @@ class LayerFs(LayerView):
     def _lost_name(self, node: LayerNode) -> None:
         """A file has one name less: keep count of those that lower layers see otherwise."""
         status = node.status
-        if self.beside.known and status.st_nlink == 1:
+        ours = node.layer is self._upper or node.layer is self._index
+        if ours and self.beside.known and status.st_nlink == 1:
             self._forget_kept(status)
         if not node.is_file:
             return
-        if node.layer is self._upper or node.layer is self._index:
-            origin = self._origins.get(status.st_ino)
-        else:
-            origin = (status.st_dev, status.st_ino) if status.st_nlink > 1 else None
+        number = (status.st_dev, status.st_ino) if status.st_nlink > 1 else None
+        origin = self._origins.get(status.st_ino) if ours else number
         if origin is None or (origin not in self._links and node.layer is self._upper):
             return
         self._links.setdefault(origin, status.st_nlink)
@@ -378,7 +395,7 @@ class LayerFs(LayerView):
         if target is not None and not flags & _EXCHANGE:
             if source.is_dir != target.is_dir:
                 raise error(errno.ENOTDIR if source.is_dir else errno.EISDIR)
-            if target.is_dir and self._entries(target):
+            if target.is_dir and self.entries(target):
                 raise error(errno.ENOTEMPTY)
         self._copy_up_whole(source)
         if flags & _EXCHANGE:
@@ -569,7 +586,7 @@ class LayerFs(LayerView):
         while directories:
             names = directories.pop()
             here = self._open_node(names, *self._state(names))
-            for name, _, kind in self._entries(here):
+            for name, _, kind in self.entries(here):
                 child = self.lookup(here, name)
                 if kind == DT_DIR or child.is_dir:
                     self._ensure(child.names)
@@ -585,7 +602,8 @@ class LayerFs(LayerView):
         elif kind == stat.S_IFLNK:
             os.symlink(self.readlink(node), temporary, dir_fd=self._work)
         else:
-            self._mknod_beneath(self._work, os.fsencode(temporary), kind | 0o600, node.status.st_rdev)
+            device = kept_status(node.fd, node.status).st_rdev
+            self._mknod_beneath(self._work, os.fsencode(temporary), kind | 0o600, device)
         fd = os.open(temporary, _O_PATH, dir_fd=self._work)
         self._carry(node, os.dup(fd))
         return fd
@@ -647,7 +665,7 @@ class LayerFs(LayerView):
         if node.is_file or node.is_dir:
             for name in attributes(node.fd):
                 os.setxattr(self_path(fd), name, os.getxattr(self_path(node.fd), name))
-        uid, gid = self._guest_owner(status)
+        uid, gid = self.guest_owner(status)
         if uid or gid:
             HostFs.chown(self, target, uid, gid)
             target.refresh()

@@ -100,6 +100,10 @@ class LayerView(HostFs):
             pass
         return Layer(os.open("index", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._work))
 
+    def take_owners(self, beside: Beside) -> None:
+        """A lower layer's owners of what can have no attributes are kept beside it."""
+        self.beside.known |= beside.known
+
     @staticmethod
     def _index_key(name: str) -> Inode:
         dev, _, ino = name.partition("-")
@@ -322,7 +326,7 @@ class LayerView(HostFs):
         if (origin is None or not copied) and links is None:
             return status
         if type(status) is not KeptStat:
-            uid, gid = self._guest_owner(status)
+            uid, gid = self.guest_owner(status)
             status = KeptStat(status, uid, gid, status.st_mode)
         status.st_dev, status.st_ino = origin
         if links is not None:
@@ -330,9 +334,6 @@ class LayerView(HostFs):
         elif stat.S_ISDIR(status.st_mode):
             status.st_nlink = 1  # nobody has counted the directories of all layers
         return status
-
-    def _guest_owner(self, status) -> tuple[int, int]:
-        return (status.st_uid, status.st_gid) if type(status) is KeptStat else self._guest_ids(status)
 
     def shows(self, dev: int, ino: int) -> bool:
         inode = (dev, ino)
@@ -452,13 +453,13 @@ class LayerView(HostFs):
         self._counter += 1
         here = self.stat(node).st_ino
         above = self.stat(self.walk(self._root, node.names[:-1])).st_ino if len(node.names) > 1 else self.stat(self._root).st_ino
-        listing = [(b".", here, DT_DIR), (b"..", above, DT_DIR), *self._entries(node)]
+        listing = [(b".", here, DT_DIR), (b"..", above, DT_DIR), *self.entries(node)]
         self._snapshots[self._counter] = (inode, listing)
         if len(self._snapshots) > _SNAPSHOTS:
             del self._snapshots[next(iter(self._snapshots))]
         return self._counter
 
-    def _entries(self, node: LayerNode) -> list[tuple[bytes, int, int]]:
+    def entries(self, node: LayerNode) -> list[tuple[bytes, int, int]]:
         """Everything a directory holds, from all layers."""
         if node.stamp != self.stamp:
             self.renew(node)

@@ -71,10 +71,16 @@ def kept(fd: int, status: os.stat_result) -> Kept | None:
 
 
 class Beside:
-    """The text file of one tree: a line for each object, "DEV:INO KEPT"; the last one counts."""
+    """The text file of one tree: a line for each object, "DEV:INO KEPT"; the last one counts.
 
-    def __init__(self, directory: int) -> None:
+    A tree that lies on one device and is kept for long `moves`: its lines say 0 for the device, whose number may be
+    another after the next start of the machine.
+    """
+
+    def __init__(self, directory: int, moves: bool = False) -> None:
         self._directory = directory
+        self._moves = moves
+        self._dev = os.fstat(directory).st_dev
         self.known: set[Inode] = set()
         try:
             fd = os.open(FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
@@ -89,7 +95,7 @@ class Beside:
         try:
             dev, _, ino = inode.partition(b":")
             kind, _, rest = text.partition(b" ")
-            key = (int(dev), int(ino))
+            key = (int(dev) or self._dev, int(ino))
             if rest:
                 _beside[key] = Kept.parse(rest, int(kind, 8))
                 self.known.add(key)
@@ -101,7 +107,7 @@ class Beside:
 
     def put(self, status: os.stat_result, kept: Kept | None) -> None:
         """Keep something of an object, or (None) nothing any more."""
-        line = b"%d:%d" % (status.st_dev, status.st_ino)
+        line = b"%d:%d" % (0 if self._moves else status.st_dev, status.st_ino)
         if kept is not None:
             line += b" %o %b" % (stat.S_IFMT(status.st_mode), kept.text())
         fd = os.open(FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self._directory)

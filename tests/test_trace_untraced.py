@@ -83,6 +83,12 @@ def test_a_task_never_sees_the_processors_it_is_held_on(int80, guest):
     assert (done.stdout, done.stderr) == ("0 of 1000, 0 of 100 children\n", "")
 
 
+def test_nor_does_a_child_that_is_kept_from_the_tracer(int80, guest):
+    program = str(guest("processors"))
+    done = traced(int80, program, "untraced")
+    assert (done.stdout, done.stderr) == ("0 of 1000, 0 of 100 children\n", "")
+
+
 @pytest.mark.parametrize("calls", ["getppid", "wait4", "none"])
 def test_nor_where_a_filter_chooses_the_calls(int80, guest, calls):
     done = traced(int80, str(guest("processors")), options=("-o", "/dev/null", "-e", f"trace={calls}"))

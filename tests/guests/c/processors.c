@@ -1,9 +1,12 @@
 /* Opens a file, asks which processors it may run on, and has children ask, again and again: how many were told other than
- * at the begin. */
+ * at the begin.  With "untraced" the children are such as a tracer does not get. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,7 +18,16 @@ static int processors(void)
 	return CPU_COUNT(&set);
 }
 
-int main(void)
+static int started(int untraced, int round)
+{
+	struct clone_args args = {.flags = CLONE_UNTRACED, .exit_signal = SIGCHLD};
+
+	if (!untraced)
+		return fork();
+	return round % 20 ? syscall(SYS_clone, CLONE_UNTRACED | SIGCHLD, 0, 0, 0, 0) : syscall(SYS_clone3, &args, sizeof args);
+}
+
+int main(int argc, char **argv)
 {
 	int all = processors(), wrong = 0, children = 0, status;
 
@@ -23,7 +35,7 @@ int main(void)
 		close(open("/", O_RDONLY));
 		wrong += processors() != all;
 		if (round % 10 == 0) {
-			if (!fork())
+			if (!started(argc > 1, round))
 				_exit(processors() != all);
 			wait(&status);
 			children += WEXITSTATUS(status);

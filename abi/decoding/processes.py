@@ -165,7 +165,7 @@ def _strings(view: View, value: int) -> str:
     while True:
         here = value + 8 * len(words)
         if not pointers:  # as many as one look gives, which is mostly all of them
-            pointers = view.memory.read_some(here, min(_PAGE - here % _PAGE, _FEW)) if here % 8 == 0 else b""
+            pointers = view.part(here, min(_PAGE - here % _PAGE, _FEW)) if here % 8 == 0 else b""
             if len(pointers) < 8:
                 pointers = view.bytes(here, 8) or b""
         word, pointers = int.from_bytes(pointers[:8], "little") if pointers else None, pointers[8:]
@@ -189,7 +189,7 @@ def _environment(view: View, value: int) -> str:
         return _strings(view, value)
     count = 0
     while count < _MANY:
-        data = view.memory.read_some(value + 8 * count, _PAGE - (value + 8 * count) % _PAGE)
+        data = view.part(value + 8 * count, _PAGE - (value + 8 * count) % _PAGE)
         data = data[: len(data) & ~7]
         end = _zero_word(data)
         if end is not None:

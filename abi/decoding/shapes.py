@@ -83,7 +83,7 @@ def vector(view: View, address: int, count: int, show: Callable[[int, int], str]
     most = min(count, _VECTOR_MAX)
     if not view.style.verbose:
         most = min(most, view.style.strings)
-    data = view.memory.read_some(address, max(most, 1) * 16)
+    data = view.part(address, max(most, 1) * 16)
     whole = len(data) // 16
     if not whole:
         return hex(address)

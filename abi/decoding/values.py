@@ -20,14 +20,16 @@ Printer = Callable[["View", int], "str | None"]
 
 
 class Style:
-    """How much is printed: `strings` bytes of a string (-s), `paths` 0, 1 (-y) or 2 (-yy), `verbose` structures whole (-v)."""
+    """How much is printed: `strings` bytes of a string (-s), `paths` 0, 1 (-y) or 2 (-yy), `verbose` structures whole (-v);
+    without `follow` structures are addresses only."""
 
-    __slots__ = ("paths", "strings", "verbose")
+    __slots__ = ("follow", "paths", "strings", "verbose")
 
-    def __init__(self, strings: int = 32, paths: int = 0, verbose: bool = False) -> None:
+    def __init__(self, strings: int = 32, paths: int = 0, verbose: bool = False, follow: bool = True) -> None:
         self.strings = strings
         self.paths = paths
         self.verbose = verbose
+        self.follow = follow
 
 
 class View:
@@ -57,7 +59,15 @@ class View:
     # -- memory -------------------------------------------------------------------------------
 
     def bytes(self, address: int, size: int) -> bytes | None:
-        """Exactly `size` bytes, or None where they cannot be read."""
+        """Exactly `size` bytes of a structure, or None where they cannot be read, or are not to be."""
+        return self.data(address, size) if self.style.follow else None
+
+    def part(self, address: int, size: int) -> bytes:
+        """Up to `size` bytes of a structure, ending where the memory does."""
+        return self.memory.read_some(address, size) if self.style.follow else b""
+
+    def data(self, address: int, size: int) -> bytes | None:
+        """As `bytes`, of a buffer, which is shown in any case."""
         if not address or size < 0:
             return None
         data = self.memory.read_some(address, size)
@@ -310,7 +320,7 @@ def memory(view: View, address: int, count: int) -> str:
     if count <= 0:
         return '""'
     limit = view.style.strings
-    data = view.bytes(address, count if count <= limit else limit + 1)
+    data = view.data(address, count if count <= limit else limit + 1)
     if data is None:
         return hex(address)
     return quoted(data) if count <= limit else quoted(data[:limit]) + "..."

@@ -55,7 +55,7 @@ def _polls(view: View, value: int) -> str:
 
 
 def _polled_descriptors(view: View, value: int) -> set[int]:
-    data = view.memory.read_some(value, min(view.args[1] & 0xFFFFFFFF, _PART) * 8)
+    data = view.part(value, min(view.args[1] & 0xFFFFFFFF, _PART) * 8)
     return {fd for fd, _ in struct.iter_unpack("<ii", data[: len(data) & ~7]) if fd >= 0}
 
 
@@ -78,7 +78,7 @@ def _polled_found(view: View) -> str:
     words = []
     for start in range(0, count, _PART):
         wanted = min(_PART, count - start) * 8
-        data = view.memory.read_some(view.args[0] + start * 8, wanted)
+        data = view.part(view.args[0] + start * 8, wanted)
         for at in range(0, len(data) - 7, 8):
             fd, _, found = struct.unpack_from("<ihh", data, at)
             if found:

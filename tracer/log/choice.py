@@ -41,15 +41,16 @@ class Choice:
     """`calls`: the names wanted, None for all.  `outcomes`: of `OUTCOMES`, None for all.  `paths`: only calls that name
     one of them, or a descriptor of it.  `signals`: names, None for all.  `read`, `written`: the descriptors whose data are
     shown whole.  `raw`: calls that are shown as numbers.  `brief`: those whose structures are abbreviated, None to leave that
-    to the style.
+    to the style; `followed`: those whose structures are more than addresses, None for all.
     """
 
-    __slots__ = ("_names", "brief", "calls", "outcomes", "paths", "raw", "read", "signals", "written")
+    __slots__ = ("_names", "brief", "calls", "followed", "outcomes", "paths", "raw", "read", "signals", "written")
 
     def __init__(
         self, calls: Container[str] | None = None, outcomes: Container[str] | None = None,
         paths: frozenset[bytes] = frozenset(), signals: Container[str] | None = None,
         read: Container[int] = (), written: Container[int] = (), raw: Container[str] = (), brief: Container[str] | None = None,
+        followed: Container[str] | None = None,
     ) -> None:  # fmt: skip
         self.calls = _on_paths(calls) if paths else calls
         self.outcomes = outcomes
@@ -59,6 +60,7 @@ class Choice:
         self.written = written
         self.raw = raw
         self.brief = brief
+        self.followed = followed
         self._names = frozenset(quoted(name)[1:-1] for name in paths)  # as descriptors are described
 
     def __contains__(self, name: str) -> bool:

@@ -19,8 +19,9 @@ _QUALIFIERS = {
     "read": "read", "reads": "read", "r": "read", "write": "write", "writes": "write", "w": "write", "inject": "inject",
     "fault": "fault", "quiet": "quiet", "silent": "quiet", "silence": "quiet", "q": "quiet", "abbrev": "abbrev", "a": "abbrev",
     "decode-fds": "decode-fds", "raw": "raw", "x": "raw",
+    "verbose": "verbose", "v": "verbose",
 }  # fmt: skip
-_NOT_HERE = ("verbose", "v", "kvm")
+_NOT_HERE = ("kvm",)
 
 
 class OptionError(ValueError):
@@ -38,8 +39,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Everything that says what is logged, and how; not which tasks."""
     add = parser.add_argument_group("what is logged").add_argument
     add("-e", dest="expressions", metavar="EXPR", action="append", default=[],
-        help="trace=SET (or SET alone): these calls; signal=SET, status=SET, read=SET, write=SET, quiet=SET, raw=SET, "
-        "abbrev=SET, inject=SET:WHAT, fault=SET. A SET is [!]ITEM[,ITEM]: a name, %%CLASS, /REGEX, ?NAME, all, none")  # fmt: skip
+        help="trace=SET (or SET alone): these calls; signal=SET, status=SET, read=SET, write=SET, quiet=SET, "
+        "raw=SET, verbose=SET, abbrev=SET, inject=SET:WHAT, fault=SET. "
+        "A SET is [!]ITEM[,ITEM]: a name, %%CLASS, /REGEX, ?NAME, all, none")  # fmt: skip
     add("-P", "--trace-path", dest="only_paths", metavar="PATH", action="append", default=[],
         help="only calls that name PATH, or a descriptor open on it")  # fmt: skip
     add("-z", "--successful-only", dest="outcome", action="store_const", const="successful", help="only calls that succeeded")
@@ -123,7 +125,7 @@ class _Settings:
         whole = options.whole
         calls = signals = outcomes = None
         read = written = raw = ()
-        brief = None
+        brief = followed = None
         if options.outcome is not None:
             outcomes = frozenset((options.outcome,))
         try:
@@ -143,6 +145,8 @@ class _Settings:
                         self.unsaid = choice.quiet(value)
                     case "raw":
                         raw = choice.every(choice.calls(value, names, "raw"))
+                    case "verbose":
+                        followed = choice.calls(value, names, "verbose")
                     case "abbrev" if value in ("none", "all"):
                         whole, brief = value == "none", None
                     case "abbrev":
@@ -153,7 +157,8 @@ class _Settings:
                         raise OptionError(f"-e decode-fds={value}: only none, path and all are known")
         except choice.ChoiceError as problem:
             raise OptionError(str(problem)) from None
-        self.choice = choice.Choice(calls, outcomes, choice.paths(options.only_paths), signals, read, written, raw, brief)
+        paths_only = choice.paths(options.only_paths)
+        self.choice = choice.Choice(calls, outcomes, paths_only, signals, read, written, raw, brief, followed)
         self.dump = None
         if read != () or written != ():
             from functools import partial

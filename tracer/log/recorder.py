@@ -82,10 +82,8 @@ class Recorder:
         self._begun = [sink.begun for sink in sinks]
         self._ended = [sink.ended for sink in sinks]
         self._paths = bool(choice.paths)
-        self._brief = choice.brief
-        self._of_brief, self._of_whole = (Style(style.strings, style.paths, whole) for whole in (False, True))
         self._held = choice.by_outcome  # whether a call is shown only once its end is known
-        self._plans: dict[str, dict[int, tuple[str, Signature | None]]] = {abi: {} for abi in names}
+        self._plans: dict[str, dict[int, tuple[str, Signature | None, Style]]] = {abi: {} for abi in names}
         self._unreadable: set[str] = set()  # calls whose reader has failed
 
     # -- calls --------------------------------------------------------------------------------
@@ -99,7 +97,7 @@ class Recorder:
         plan = self._plans[abi].get(number)
         if plan is None:
             plan = self._plan(abi, number)
-        name, signature = plan
+        name, signature, style = plan
         if signature is None:
             return False
         subject.open = call = Call(_now(), subject.tid, subject.pid, name, number, abi, plane=plane)
@@ -107,14 +105,13 @@ class Recorder:
             return True
         view = subject.view
         if view is None:
-            subject.view = view = View(number, args, subject.memory, self.style, subject.descriptor)
+            subject.view = view = View(number, args, subject.memory, style, subject.descriptor)
         else:  # what was there for its last call
             view.number = number
             view.args = args
+            view.style = style
             view.value = view.kept = None
             view.error = 0
-        if self._brief is not None:
-            view.style = self._of_brief if name in self._brief else self._of_whole
         view.former, subject.former = subject.former, name
         try:
             if self._paths and not self.choice.touches(signature, view):
@@ -136,8 +133,8 @@ class Recorder:
                 begun(call)
         return True
 
-    def _plan(self, abi: str, number: int) -> tuple[str, Signature | None]:
-        """A call's name and how it reads; None for one that is not wanted."""
+    def _plan(self, abi: str, number: int) -> tuple[str, Signature | None, Style]:
+        """A call's name, how it reads, None for one that is not wanted, and how much of it."""
         name = self.name(abi, number)
         signature = None
         if name in self.choice:
@@ -148,10 +145,17 @@ class Recorder:
             except Exception as problem:
                 signature = UNKNOWN
                 self._unread(name, problem)
-        plan = name, signature
+        plan = name, signature, self._style(name)
         if number in self.names[abi]:  # else a program could fill the memory with numbers
             self._plans[abi][number] = plan
         return plan
+
+    def _style(self, name: str) -> Style:
+        style, brief, followed = self.style, self.choice.brief, self.choice.followed
+        if brief is None and followed is None:
+            return style
+        whole = style.verbose if brief is None else name not in brief
+        return Style(style.strings, style.paths, whole, followed is None or name in followed)
 
     def end(self, subject: Subject, value: int, plane: str | None = None) -> None:
         """The call under way has returned `value` (unsigned or signed; a negative errno for failure)."""

@@ -515,6 +515,9 @@ def _images(command: str, arguments: list[str]) -> int:
 
 
 def _trace(arguments: list[str]) -> int:
+    import gc
+
+    gc.disable()  # until there is something to trace: what is imported stays, and looking for what does not takes a while
     parser = _Parser(
         "int80 trace",
         usage="int80 trace [options] [--] COMMAND [ARG...]\n       int80 trace [options] -p PID",

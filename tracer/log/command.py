@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import os
 import signal
 import sys
@@ -89,8 +90,15 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
             tracer.start(path, [os.fsencode(word) for word in command], env, program)
         except OSError as problem:
             raise CannotTrace(f"this machine does not let int80 trace: {problem.strerror.lower()}{_yama()}") from None
-        status = tracer.run()
+        status = _traced(tracer)
     return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def _traced(tracer: HostTracer) -> int | None:
+    """Trace to the end; what was made until now is not looked through for garbage again and again."""
+    gc.freeze()
+    gc.enable()
+    return tracer.run()
 
 
 class _Signals:
@@ -185,7 +193,7 @@ def _attach(options: argparse.Namespace) -> int:
         tracer.leave()
         tracer.run()
         raise CannotTrace(f"-p {pid}: {_why_not(pid, problem)}") from None
-    tracer.run()
+    _traced(tracer)
     for pid in tracer.left:
         say(f"int80: process {pid} detached\n")
     return 0

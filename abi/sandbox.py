@@ -30,6 +30,7 @@ class Sandbox:
         self.network = network if network is not None else Network()
         self.limits = Limits()
         self.filtered = False  # whether the guests were given a seccomp filter of their own to start with
+        self.ended_by: int | None = None  # the signal that a reboot(2) makes init's end look like
         self.caller = None
         self.before_status: Callable[[], None] = lambda: None  # called before /proc shows what the kernel says of a task
         self.terminal = None

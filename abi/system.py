@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from abi.dispatch import OK, Call, Support
 from abi.errors import Kind, SysError
@@ -56,8 +57,28 @@ def setdomainname(call: Call):
     return OK
 
 
+_CAP_SYS_BOOT = 22
+_REBOOT_MAGIC, _REBOOT_MAGICS = 0xFEE1DEAD, frozenset((672274793, 85072278, 369367448, 537993216))
+_ENDS = {  # LINUX_REBOOT_CMD_: RESTART, RESTART2, HALT, POWER_OFF
+    0x01234567: signal.SIGHUP, 0xA1B2C3D4: signal.SIGHUP, 0xCDEF0123: signal.SIGINT, 0x4321FEDC: signal.SIGINT,
+}  # fmt: skip
+
+
+@linux.answer(169, "reboot", "ends the sandbox, as it does in a PID namespace")
+def reboot(call: Call):
+    """init ends, as if by SIGHUP for a restart, by SIGINT for a halt.  EPERM, EINVAL; reboot(2)."""
+    if not call.credentials.capable(_CAP_SYS_BOOT):
+        raise SysError(Kind.EPERM)
+    magic, other, command = (call.args[index] & 0xFFFFFFFF for index in range(3))
+    if magic != _REBOOT_MAGIC or other not in _REBOOT_MAGICS or command not in _ENDS:
+        raise SysError(Kind.EINVAL)
+    call.sandbox.ended_by = _ENDS[command]
+    os.kill(call.sandbox.tree.init_pid, signal.SIGKILL)
+    return OK
+
+
 for _number, _name in (
-    (103, "syslog"), (153, "vhangup"), (163, "acct"), (167, "swapon"), (168, "swapoff"), (169, "reboot"),
+    (103, "syslog"), (153, "vhangup"), (163, "acct"), (167, "swapon"), (168, "swapoff"),
     (175, "init_module"), (176, "delete_module"), (179, "quotactl"), (246, "kexec_load"), (313, "finit_module"),
     (320, "kexec_file_load"), (443, "quotactl_fd"),
 ):  # fmt: skip

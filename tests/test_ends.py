@@ -126,6 +126,13 @@ def test_init_killed_by_a_fault_takes_all_with_it(ends):
     assert ends.nothing_left()
 
 
+@pytest.mark.parametrize(("how", "number"), [("reboot", signal.SIGHUP), ("halt", signal.SIGINT), ("poweroff", signal.SIGINT)])
+def test_a_reboot_ends_the_sandbox_as_it_does_a_pid_namespace(ends, how, number):
+    script = f"/bin/storm children 5 {ends.marker} >/dev/null & {how} -f; /bin/storm children 5 {ends.marker}"
+    assert ends("sh", "-c", script) == (128 + number, "", "")
+    assert ends.nothing_left()
+
+
 def test_init_killed_from_outside_takes_all_with_it(ends):
     child = ends.start("/bin/storm", "children", "50", ends.marker)
     assert child.stdout.readline() == "50 started\n"

@@ -469,3 +469,10 @@ def test_names_fail_as_in_the_manual(call):
 def test_the_name_of_the_machine_is_roots_to_give(user):
     assert user("sethostname", b"x", 1) == -errno.EPERM
     assert user("setdomainname", b"x", 1) == -errno.EPERM
+
+
+def test_only_an_administrator_reboots_and_only_with_the_magic_numbers(call, user):
+    assert user("reboot", 0xFEE1DEAD, 672274793, 0x01234567) == -errno.EPERM
+    assert call("reboot", 0xFEE1DEAD, 1, 0x01234567) == -errno.EINVAL
+    assert call("reboot", 1, 672274793, 0x01234567) == -errno.EINVAL
+    assert call("reboot", 0xFEE1DEAD, 672274793, 0x89ABCDEF) == -errno.EINVAL  # Ctrl-Alt-Del is the host's

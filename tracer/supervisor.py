@@ -431,7 +431,7 @@ class Supervisor:
         if task.aside is not None:
             task.aside.cancel()
         if task.tid == self.tree.init_pid:
-            self.status = status
+            self.status = status if self.sandbox.ended_by is None else self.sandbox.ended_by
             self.loop.ending.append(self)
         elif task.tid in self.tree.commands:
             self.tree.commands.discard(task.tid)

@@ -132,6 +132,7 @@ class _File:
         self.traced = traced
 
 
+# No loginuid and sessionid, as in a kernel that does not audit: whoever logs somebody in (pam_loginuid(8)) would write the one.
 _TASK_FILES = {
     b"arch_status": _File(0o444, _LIVE),
     b"autogroup": _File(0o644, _READ),
@@ -149,7 +150,6 @@ _TASK_FILES = {
     b"ksm_merging_pages": _File(0o400, _LIVE, True),
     b"ksm_stat": _File(0o400, _LIVE, True),
     b"limits": _File(0o444, _LIVE),
-    b"loginuid": _File(0o644, b"4294967295"),
     b"maps": _File(0o444, _maps(b"maps"), True),
     b"mem": _File(0o600, _REFUSED),
     b"mountinfo": _File(0o444, lambda task: task.view.mountinfo()),
@@ -164,7 +164,6 @@ _TASK_FILES = {
     b"projid_map": _File(0o644, _WHOLE_MAP),
     b"sched": _File(0o644, _sched),
     b"schedstat": _File(0o444, _LIVE),
-    b"sessionid": _File(0o444, b"4294967295"),
     b"setgroups": _File(0o644, b"allow\n"),
     b"smaps": _File(0o444, _maps(b"smaps"), True),
     b"smaps_rollup": _File(0o444, _LIVE, True),

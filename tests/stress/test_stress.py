@@ -6,6 +6,7 @@ Those that cannot are in expected.txt, a name and the reason in each line; they 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 EXPECTED = Path(__file__).parent / "expected.txt"
+CLASSES = ("os", "filesystem", "pipe", "scheduler", "memory", "network")
 ROUNDS = 2
 GROWTH = 8 << 10  # kilobytes that the second round may add to what the first one needed
 
@@ -22,8 +24,10 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("stress-ng") is None, reason="needs stress-ng"),
 ]
 
-# Between the rounds the guest asks for a line; the test looks at the supervisor, which is then at rest.
+# Between the rounds the guest asks for a line; the test looks at the supervisor, which is then at rest.  The limit is for
+# stressors that take as much memory as there is.
 _ROUNDS = """
+ulimit -v 4000000
 for round in 1 2; do
     stress-ng --class "$1" --sequential 1 -t 1 --temp-path . -x "$2" --oomable >&2
     case $? in 0 | 3 | 4) ;; *) exit 1 ;; esac  # 3 and 4: some left themselves out
@@ -41,7 +45,7 @@ def memory(pid: int) -> int:
     raise AssertionError("it has ended")
 
 
-@pytest.mark.parametrize("kind", ["filesystem", "pipe", "scheduler", "memory", "os"])
+@pytest.mark.parametrize("kind", CLASSES)
 def test_every_stressor_of_a_class_passes_or_is_listed(int80, tmp_path, kind):
     left_out = ",".join(line.split()[0] for line in EXPECTED.read_text().splitlines())
     log = tmp_path / "log"
@@ -61,8 +65,10 @@ def test_every_stressor_of_a_class_passes_or_is_listed(int80, tmp_path, kind):
             supervisor.stdin.write("go\n")
             supervisor.stdin.flush()
     said = log.read_text(errors="replace")
-    complaints = [line for line in said.splitlines() if "fail:" in line or "error:" in line]
+    # A stressor that fails now and then but not at its end says so, and stress-ng calls it a success.
+    complaints = [line for line in said.splitlines() if re.search(r"\bfail:|stressor failed|terminated with", line)]
     assert len(sizes) == ROUNDS and supervisor.returncode == 0, "\n".join(complaints or [said[-6000:]])
+    assert complaints == []
     assert "int80:" not in said
-    assert sizes[1][0] <= sizes[0][0] + GROWTH
-    assert sizes[1][1] <= sizes[0][1] + 8, "descriptors"
+    assert sizes[1][0] <= sizes[0][0] + GROWTH, sizes
+    assert sizes[1][1] <= sizes[0][1] + 8, sizes

@@ -67,7 +67,7 @@ class Objects:
 
     def __init__(self) -> None:
         self._tables: tuple[dict[int, Object], ...] = ({}, {}, {})
-        self._next = 0
+        self._next = 1  # there are programs that remove 0, meaning an object they have not made
         self._tell: int | None = None
 
     def get(self, kind: int, key: int, size: int, flags: int, credentials) -> Object:
@@ -122,7 +122,8 @@ class Objects:
             self._sweep()
             return
         del self._tables[found.kind][found.id]
-        kernel.raw(_CONTROL[found.kind], found.host, *((0, IPC_RMID) if found.kind == SEM else (IPC_RMID,)), 0)
+        _remove(found.kind, found.host)
+        os.write(self._tell, b"-%d %d\n" % (found.kind, found.host))  # the host may give the id to somebody else
 
     def _sweep(self) -> None:
         """Let go of removed segments that no guest has attached any more."""
@@ -146,7 +147,7 @@ class Objects:
         """Have an object removed when this process is gone."""
         if self._tell is None:
             self._tell = _start_remover([found.address for found in self._tables[SHM].values()])
-        os.write(self._tell, b"%d %d\n" % (kind, host))
+        os.write(self._tell, b"+%d %d\n" % (kind, host))
 
     def close(self) -> None:
         """Remove everything."""
@@ -180,6 +181,11 @@ def _detach(address: int) -> None:
     _local.shmdt(address)
 
 
+def _remove(kind: int, host: int) -> None:
+    """IPC_RMID for a queue or a set of semaphores."""
+    kernel.raw(_CONTROL[kind], host, *((0, IPC_RMID) if kind == SEM else (IPC_RMID,)), 0)
+
+
 def _start_remover(attached: list[int]) -> int:
     """Fork the process that removes what it is told of once nobody can tell it any more; where to write.
 
@@ -204,13 +210,14 @@ def _start_remover(attached: list[int]) -> int:
             os.dup2(null, fd)
         os.dup2(read, 3)
         os.closerange(4, 1 << 20)
-        text = b""
-        while part := os.read(3, 65536):
-            text += part
-        for line in text.splitlines():
+        kept: set[bytes] = set()
+        with open(3, "rb") as told:
+            for line in told:
+                (kept.add if line[:1] == b"+" else kept.discard)(line[1:])
+        for line in kept:
             kind, host = map(int, line.split())
             try:
-                kernel.raw(_CONTROL[kind], host, *((0, IPC_RMID) if kind == SEM else (IPC_RMID,)), 0)
+                _remove(kind, host)
             except OSError:
                 continue  # removed already
     finally:

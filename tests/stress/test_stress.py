@@ -24,10 +24,11 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("stress-ng") is None, reason="needs stress-ng"),
 ]
 
-# Between the rounds the guest asks for a line; the test looks at the supervisor, which is then at rest.  The limit is for
-# stressors that take as much memory as there is.
+# Between the rounds the guest asks for a line; the test looks at the supervisor, which is then at rest.  The limits are for
+# stressors that take as much memory and disk as there is.
 _ROUNDS = """
 ulimit -v 4000000
+ulimit -f 4000000
 for round in 1 2; do
     stress-ng --class "$1" --sequential 1 -t 1 --temp-path . -x "$2" --oomable >&2
     case $? in 0 | 3 | 4) ;; *) exit 1 ;; esac  # 3 and 4: some left themselves out

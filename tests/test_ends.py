@@ -29,8 +29,9 @@ def eventually(condition) -> bool:
 
 
 def in_memory() -> set[str]:
-    """The directories that sandboxes have in the host's memory."""
-    return set(glob.glob("/dev/shm/int80-*"))
+    """The directories in the host's memory that sandboxes had which have ended; others may run on this machine."""
+    places = glob.glob("/dev/shm/int80-*")
+    return {place for place in places if not os.path.exists(f"/proc/{place.split('-')[1]}")}
 
 
 def in_session(leader: int) -> list[int]:

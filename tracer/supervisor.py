@@ -838,10 +838,9 @@ class Supervisor:
         caller = self.tree.tasks.get(former, task)
         planned, caller.plan = caller.plan, None
         for tid in list(process.tasks):
-            if tid != task.tid:
-                gone = self.tree.remove(tid)
-                if gone.aside is not None:
-                    gone.aside.cancel()
+            gone = self.tree.remove(tid) if tid != task.tid else task  # whose number it has from now on
+            if gone.aside is not None:
+                gone.aside.cancel()
         if self.log is not None:
             self.log.executed(task, caller, former)
         task.restore = task.trap = task.aside = task.claim = None

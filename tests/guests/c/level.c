@@ -151,6 +151,14 @@ static void fifos(int i)
 
 static void handler(int number) {}
 
+static void *supersede(void *turns)
+{
+	for (long n = (long)turns; n; n--)
+		sched_yield();
+	execl(me, me, "nothing", NULL);
+	return NULL;
+}
+
 static void fifos_given_up(int i)
 {
 	char name[64];
@@ -162,13 +170,23 @@ static void fifos_given_up(int i)
 	if (!pid) {
 		struct sigaction action = {.sa_handler = handler};
 		sigaction(SIGUSR1, &action, NULL);
+		pthread_t thread;
+		if (i % 3 == 2)
+			pthread_create(&thread, NULL, supersede, (void *)(long)(i % 100));
 		write(told[1], "", 1);
 		open(name, O_RDONLY);
+		if (i % 3 == 2)
+			pause();
 		_exit(0);
 	}
-	read(told[0], name + 63, 1);
-	kill(pid, i % 2 ? SIGKILL : SIGUSR1); /* which may come too early to interrupt anything */
-	kill(pid, SIGTERM);
+	if (i % 3 != 2)
+		read(told[0], name + 63, 1);
+	if (i % 3 == 0)
+		kill(pid, SIGKILL);
+	if (i % 3 == 1) {
+		kill(pid, SIGUSR1); /* which may come too early to interrupt anything */
+		kill(pid, SIGTERM);
+	}
 	reap(pid);
 	close(told[0]);
 	close(told[1]);

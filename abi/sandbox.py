@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 
 from abi.net.network import Network
 from procs.limits import Limits
 from procs.sysv import Objects
+
+_ENDS = 64  # ends of processes, at least, between two looks at what they may have left
 
 
 class Sandbox:
@@ -36,6 +39,7 @@ class Sandbox:
         self.terminal = None
         self.devices = None
         self.objects = Objects()
+        self._ends = 0  # of processes, since the last look at what they may have left
         self.queues: dict[bytes, object] = {}  # POSIX message queues by name
         self.containers = None  # containers.hosting.Containers, of a host program
         self._above: Sandbox | None = None  # the host program's, of a container
@@ -73,6 +77,22 @@ class Sandbox:
         if limit is not None and self.population() >= limit:
             return True
         return self._above is not None and self._above.is_full()
+
+    def ended(self) -> None:
+        """A process has ended: now and then, see whether somebody is left for the names of sockets and for terminals.
+
+        So rarely that the look, which is as long as there are many of them, costs little for each end.
+        """
+        self._ends += 1
+        terminals = self.devices.terminals if self.devices is not None else 0
+        if self._ends < _ENDS + (len(self.network.names.given) + terminals) // 4:
+            return
+        self._ends = 0
+        with contextlib.suppress(OSError):  # out of descriptors: another time
+            if self.network.names.given:
+                self.network.names.sweep()
+            if terminals:
+                self.devices.prune()
 
     # To the guest, the user who runs the sandbox is root: what is theirs is root's.
 

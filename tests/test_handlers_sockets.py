@@ -19,6 +19,7 @@ from abi.net.host import AF_INET, AF_INET6, AF_NETLINK, AF_UNIX
 from abi.net.network import Allowed, Network
 from abi.sandbox import Sandbox
 from abi.tables import linux as LINUX
+from vfs.devfs import DevFs
 
 STREAM, DGRAM, SEQPACKET = socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET
 SOL_SOCKET, TCP = 1, 6
@@ -162,6 +163,21 @@ def test_names_of_closed_sockets_are_forgotten(call):
     assert len(names.given) < 150
     names.sweep()
     assert (names.given, names.ports, names.files, names.abstract) == ({}, {}, {}, {})
+
+
+def test_names_and_terminals_of_nobody_are_let_go_as_processes_end(call):
+    devices = call.sandbox.devices = DevFs()
+    (call.root / "dev").mkdir()
+    call.mount(devices, "dev")
+    for number in range(40):
+        fd = made(call, AF_INET, STREAM if number % 2 else DGRAM)
+        assert bind(call, fd, inet("127.0.0.1", 0)) == 0
+        call.open(b"/dev/ptmx", os.O_RDWR)
+    call.files.close()
+    assert (len(call.sandbox.network.names.given), devices.terminals) == (40, 40)
+    for _ in range(200):
+        call.sandbox.ended()
+    assert (len(call.sandbox.network.names.given), devices.terminals) == (0, 0)
 
 
 # -- the loopback -----------------------------------------------------------------------------------

@@ -430,6 +430,8 @@ class Supervisor:
             self.tree.zombies.add(task.tid)
         if task.aside is not None:
             task.aside.cancel()
+        if task.tid == task.process.pid:
+            self.sandbox.ended()
         if task.tid == self.tree.init_pid:
             self.status = status if self.sandbox.ended_by is None else self.sandbox.ended_by
             self.loop.ending.append(self)

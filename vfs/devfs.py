@@ -59,6 +59,11 @@ class DevFs(MadeUpFs):
             self._forget(path[5:])
             self._terminals[path[5:]] = os.open(self_path(fd), os.O_PATH | os.O_CLOEXEC)
 
+    @property
+    def terminals(self) -> int:
+        """How many there are, closed ones included."""
+        return len(self._terminals)
+
     def _forget(self, path: bytes) -> None:
         held = self._terminals.pop(path, None)
         if held is not None:
@@ -144,7 +149,7 @@ class DevFs(MadeUpFs):
         path = self._own_terminal() if node.names == (b"tty",) else self._host(node)
         fd = os.open(path, flags & keep | os.O_NOCTTY | os.O_CLOEXEC)
         if node.names == (b"pts", b"ptmx"):
-            self._prune()
+            self.prune()
             number = int.from_bytes(fcntl.ioctl(fd, _TIOCGPTN, bytes(4)), "little")
             try:
                 slave = os.open(b"/dev/pts/%d" % number, os.O_PATH | os.O_CLOEXEC)
@@ -163,7 +168,7 @@ class DevFs(MadeUpFs):
             raise error(errno.ENXIO)
         return self_path(held)
 
-    def _prune(self) -> None:
+    def prune(self) -> None:
         """Let go of the terminals that are closed."""
         for path in list(self._terminals):
             self._held(path)

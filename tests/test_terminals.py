@@ -364,6 +364,113 @@ def test_expect_talks_to_a_shell_inside(int80):
     assert done.returncode == 3, done
 
 
+FULL = {"TERM": "xterm"}  # for programs that fill the screen
+
+
+@pytest.fixture
+def inside(screen, int80) -> Screen:
+    """A shell with job control in a sandbox on this machine's root."""
+    shell = screen([*int80, "run", "--", *OUTER], env=FULL)
+    shell.run("set -b; PS1='IN''> '", "IN> ")
+    return shell
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
+def test_tmux_and_its_server_run_inside(inside):
+    inside.run("tmux -L inner -f /dev/null new-session 'PS1=WINDOW\\>\\  exec sh'", "WINDOW> ")
+    inside.run("echo $((40 + 2)) pane $TMUX_PANE", "42 pane %0")
+    inside.run("sh -c 'echo start''ed; exec sleep 1000'", "started")
+    inside.type("\x03")
+    inside.run("tmux -L inner split-window 'echo bel\"\"ow; exec tr a-z A-Z'", "below")
+    inside.run("shouted", "SHOUTED")
+    inside.resize(30, 66)
+    inside.type("\x02o")  # the other pane
+    inside.run("until stty size | grep ' 66$'; do :; done; echo resi''zed", "resized")
+    inside.type("\x02d")
+    inside.until("detached")
+    inside.run("echo pa''nes: $(tmux -L inner list-panes | wc -l)", "panes: 2")
+    inside.run("tmux -L inner kill-server; jobs; echo go''ne", "gone")
+
+
+@pytest.mark.skipif(shutil.which("screen") is None, reason="needs screen")
+def test_screen_is_left_and_found_again_inside(inside):
+    inside.run("export SCREENDIR=/tmp/screens; mkdir -m 700 $SCREENDIR; screen -c /dev/null sh -c 'echo be\"\"gun; exec tr a-z A-Z'", "begun")
+    inside.run("shouted", "SHOUTED")
+    inside.type("\x01d")
+    inside.until("detached")
+    inside.run("screen -r", "SHOUTED")
+    inside.type("\x03")
+    inside.until("terminating")
+
+
+SSHD = """
+cd $(mktemp -d); mkdir -p -m 755 /run/sshd
+for key in host me; do ssh-keygen -q -t ed25519 -N "" -f $key; done
+/usr/sbin/sshd -f /dev/null -o Port=2222 -o ListenAddress=127.0.0.1 -o HostKey=$PWD/host -o PidFile=none \
+    -o AuthorizedKeysFile=$PWD/me.pub -o StrictModes=no -o UsePAM=yes
+ssh="ssh -q -F none -i me -p 2222 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o BatchMode=yes"
+ssh="$ssh -o ConnectionAttempts=60 127.0.0.1"
+echo rea''dy
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/usr/sbin/sshd"), reason="needs sshd (openssh-server)")
+def test_ssh_logs_in_over_the_loopback_inside(inside):
+    for line in SSHD.replace("\\\n", "").strip().splitlines():
+        inside.type(line + "\n")
+    inside.until("ready")
+    inside.run("$ssh 'echo no terminal: $(tty); exit 7'; echo st''atus $?", "no terminal: not a tty\r\nstatus 7")
+    inside.resize(33, 101)
+    inside.run("$ssh -t 'stty size; until stty size | grep \"34 102\"; do :; done; sleep 1000'", "33 101")
+    inside.resize(34, 102)
+    inside.until("34 102")
+    inside.type("\x03")
+    inside.until("IN> ")
+    inside.run("$ssh -t 'echo fi''rst; exec cat'", "first")
+    inside.type("\r~\x1a")
+    inside.until("Stopped")
+    inside.until("IN> ")
+    inside.run("fg", "ssh ")
+    inside.run("line", "line\r\nline")
+    inside.type("\x04")
+    inside.until("IN> ")
+
+
+@pytest.mark.skipif(shutil.which("less") is None, reason="needs less")
+def test_a_pager_is_interrupted_and_goes_on(inside):
+    inside.run("(seq 50; exec sleep 1000) | less", "\n2\r")
+    inside.type("F")  # waits for more than there is
+    inside.until("50\r")
+    inside.type("\x03")
+    inside.run("/^7", "7")
+    inside.type("q")
+    inside.until("IN> ")
+
+
+def test_pythons_prompt_is_interrupted_and_stopped(inside):
+    inside.run("/usr/bin/python3 -q", ">>> ")
+    inside.run("print('beg' + 'un', flush=True); import time; time.sleep(1000)", "begun")
+    inside.type("\x03")
+    inside.until("KeyboardInterrupt")
+    inside.until(">>> ")
+    inside.type("\x1a")
+    inside.until("Stopped")
+    inside.until("IN> ")
+    inside.run("fg", "python3")
+    inside.run("print(6 * 7)", "42")
+    inside.type("\x04")
+    inside.until("IN> ")
+
+
+def test_a_shell_suspends_itself_and_goes_on(inside):
+    inside.run("PS1='DEEP''> ' bash --norc --noprofile --noediting -i", "DEEP> ")
+    inside.run("suspend", "Stopped")
+    inside.until("IN> ")
+    inside.run("fg", "bash ")
+    inside.run("echo ba''ck; exit", "back")
+    inside.until("IN> ")
+
+
 def test_only_terminals_of_the_sandbox_are_listed(sandbox):
     other, slave = os.openpty()
     try:

@@ -15,7 +15,7 @@ from vfs.rights import READ, WRITE
 # -- extended attributes ----------------------------------------------------------------------------
 
 _XATTR_NAME_MAX, _XATTR_SIZE_MAX = 255, 65536
-_XATTR = "trusted.* and security.* are kept under a name of the user's; no system.*"
+_XATTR = "trusted.* and security.* are kept under a name of the user's; no ACLs and other system.*, which are EOPNOTSUPP"
 _CAP_SYS_ADMIN, _CAP_SETFCAP = 21, 31
 
 

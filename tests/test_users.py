@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 
 import pytest
 
@@ -71,3 +72,15 @@ def test_what_a_user_makes_is_theirs(run):
 def test_what_is_made_in_a_set_gid_directory_is_its_groups(run):
     script = "mkdir /tmp/d; chown 5:6 /tmp/d; chmod 2777 /tmp/d; cd /tmp/d; echo a > f; mkdir e; stat -c '%n %u:%g %a' f e"
     assert run("sh", "-c", script).stdout.decode().splitlines() == ["f 0:6 644", "e 0:6 2755"]
+
+
+ACLS = """cd $(mktemp -d); echo x >f; chmod 640 f; getfacl -c f; setfacl -m u:1:r f; echo $?
+cp -a f g; mv f /dev/shm/f$$ && rm /dev/shm/f$$; ls -l | cut -c1-11
+"""
+
+
+@pytest.mark.skipif(shutil.which("setfacl") is None, reason="needs setfacl (acl)")
+def test_a_guest_is_told_that_there_are_no_acls(int80):
+    done = subprocess.run([*int80, "run", "--", "bash", "-c", ACLS], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["user::rw-", "group::r--", "other::---", "1", "total", "4", "-rw-r-----"]
+    assert done.stderr == "setfacl: f: Operation not supported\n"

@@ -28,6 +28,14 @@ _COMMANDS = {
     "retarget": "turn the syscall instructions of a static program into int 0x80",
     "check": "say what this machine offers and what follows",
 }
+_RUNTIME_COMMANDS = (
+    "create", "start", "state", "kill", "delete", "exec", "list", "ps", "pause", "resume", "update", "events", "spec", "features",
+)  # fmt: skip
+_RUNTIME_OPTIONS = ("root", "log", "log-format", "criu", "rootless", "cgroup-manager", "debug", "systemd-cgroup")
+_BUNDLE_RUN = {  # the options of an OCI `run`, and whether each takes a value
+    "--console-socket": True, "--pid-file": True, "--preserve-fds": True, "--no-pivot": False, "--no-new-keyring": False,
+    "--no-subreaper": False, "--detach": False, "-d": False, "--keep": False,
+}  # fmt: skip
 
 
 class _Help(argparse.HelpFormatter):
@@ -42,18 +50,25 @@ class _Help(argparse.HelpFormatter):
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line and exit with 125."""
+    """A parser whose errors are one line and exit with 125, or with `failure`."""
+
+    failure = EXIT_FAILURE
 
     def __init__(self, prog: str, **more) -> None:
         super().__init__(prog, formatter_class=_Help, **more)
 
     def error(self, message: str):
-        self.exit(EXIT_FAILURE, f"int80: {message}; see `{self.prog} --help`\n")
+        self.exit(self.failure, f"int80: {message}; see `{self.prog} --help`\n")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The `int80` command; exits with the guest's status, or 125 for a failure of ours."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and _is_for_runtime(arguments):
+        from containers.oci.commandline import main as runtime
+
+        _open_standard_streams()
+        sys.exit(runtime(_Parser, arguments))
     if arguments and arguments[0] in _COMMANDS:
         command = {
             "run": _run, "trace": _trace,
@@ -67,12 +82,32 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(0)
     text = "int80 COMMAND [options]: Linux programs in a sandbox of an ordinary user's rights\n\n"
     text += "".join(f"  {name:<10} {about}\n" for name, about in _COMMANDS.items())
+    text += f"\n  The commands of an OCI runtime, as runc has them: {', '.join(_RUNTIME_COMMANDS)}, and run with --bundle.\n"
     text += "\n  int80 COMMAND --help says more.\n"
     if not arguments or arguments[0] in ("--help", "-h", "help"):
         (sys.stdout if arguments else sys.stderr).write(text)
         sys.exit(0 if arguments else EXIT_FAILURE)
     sys.stderr.write(f"int80: unknown command {arguments[0]!r}; there are {', '.join(_COMMANDS)}\n")
     sys.exit(EXIT_FAILURE)
+
+
+def _is_for_runtime(arguments: list[str]) -> bool:
+    """Whether these are words for an OCI runtime: a command of one, its global options, or `run` with a bundle."""
+    first = arguments[0]
+    if first in _RUNTIME_COMMANDS or (first.startswith("-") and first.lstrip("-").partition("=")[0] in _RUNTIME_OPTIONS):
+        return True
+    if first != "run":
+        return False
+    words = iter(arguments[1:])
+    for word in words:
+        if word in ("-b", "--bundle") or word.startswith("--bundle="):
+            return True
+        name, equals, _ = word.partition("=")
+        if name not in _BUNDLE_RUN:
+            return False
+        if _BUNDLE_RUN[name] and not equals:
+            next(words, None)
+    return False
 
 
 # -- run --------------------------------------------------------------------------------------------

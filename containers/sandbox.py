@@ -130,10 +130,11 @@ def exit_status(status: int) -> int:
 class Running:
     """A sandbox from its settings to its end: `prepare`, `launch`, `serve`, and `close` in any case.
 
-    `loop` (tracer.loop.Loop) is one that serves others too; None for one of its own.
+    `loop` (tracer.loop.Loop) is one that serves others too; None for one of its own.  `tty` is a terminal for the command
+    that somebody else relays, `more` are descriptors that it gets beside the standard streams, from 3 on.
     """
 
-    def __init__(self, settings: Settings, loop=None) -> None:
+    def __init__(self, settings: Settings, loop=None, tty: int | None = None, more: tuple[int, ...] = ()) -> None:
         from containers.scratch import Scratch
 
         self.settings = settings
@@ -143,6 +144,8 @@ class Running:
         self._scratch = Scratch()
         self._relay = None
         self._keeper = None  # containers.keeper.Keeper, where there are limits to keep
+        self._tty = tty
+        self._more = more
 
     def prepare(self) -> None:
         """Make everything ready and find the command, which does not run yet.  `CannotRun`."""
@@ -164,14 +167,16 @@ class Running:
         sandbox.limits = settings.limits
         sandbox.domainname = settings.domainname
         sandbox.filtered = settings.profile is not None
-        relay = self._relay = _relay(settings.tty_size) if settings.tty else None
-        made_up = _made_up(sandbox, (relay.slave,) if relay is not None else settings.stdio or (0, 1, 2), settings.sysctl)
+        if settings.tty and self._tty is None:
+            self._relay = _relay(settings.tty_size)
+            self._tty = self._relay.slave
+        made_up = _made_up(sandbox, settings.stdio or (0, 1, 2) if self._tty is None else (self._tty,), settings.sysctl)
         if settings.table is None:
             roots.mount(namespace, settings, self._scratch, made_up)
         else:
             from containers import mounts
 
-            terminal = os.ttyname(relay.slave) if relay is not None else None
+            terminal = os.ttyname(self._tty) if self._tty is not None else None
             mounts.mount(namespace, settings, self._scratch, sandbox, made_up, terminal)
         if settings.image is not None:
             settings.image.settle(namespace, settings)
@@ -184,8 +189,8 @@ class Running:
             settings.env[b"HOME"] = home(namespace, self._credentials.uid)
         self._name = _find(sandbox, self._context, settings.argv[0], settings.env)
 
-    def launch(self) -> None:
-        """Start the command as init.  `CannotRun`."""
+    def launch(self, held: bool = False) -> int:
+        """Start the command as init; its pid.  `CannotRun`.  `held`: the supervisor is yet to let it go."""
         from tracer.launch import Command, LaunchError
         from tracer.loop import Loop
         from tracer.terminal import Terminal
@@ -198,26 +203,24 @@ class Running:
         if settings.view is None:
             self.loop.told = supervisor.told
         command = Command(self._name, settings.argv, settings.env)
-        command.attributes, command.stdio = settings.attributes, settings.stdio
+        command.tty, command.stdio, command.more = self._tty, settings.stdio, self._more
+        command.attributes, command.session = settings.attributes, settings.session
         command.no_new_privs = settings.no_new_privs
         if settings.group is not None:
             command.ready = self._grouped
-        if relay is not None:
-            command.tty = relay.slave
-        elif settings.session:
-            command.session = True
-        else:
+        if command.tty is None and not command.session:
             terminal = self.sandbox.terminal = Terminal.of((0, 1, 2))
             if terminal is not None and terminal.wants_no_asking():
                 command.started = terminal.lend
         try:
-            supervisor.launch(command, self._context, self._credentials)
+            init = supervisor.launch(command, self._context, self._credentials, held=held)
         except LaunchError as problem:
             raise CannotRun(str(problem)) from None
         self.keep_limits()
         supervisor.relay = relay
         if relay is not None:
             relay.start()
+        return init
 
     def _grouped(self, pid: int) -> None:
         """Put a command into the control group of the sandbox; where that cannot be, the supervisor keeps the limits."""
@@ -246,26 +249,35 @@ class Running:
     def execute(
         self, argv: list[bytes], env: dict[bytes, bytes], workdir: bytes, credentials: Credentials,
         stdio: tuple[int, int, int] | None = None, tty: int | None = None, ended: Callable[[int], None] | None = None,
-        attributes=None, umask: int = 0o022, no_new_privs: bool = False,
+        attributes=None, umask: int = 0o022, no_new_privs: bool = False, more: tuple[int, ...] = (), program: bytes | None = None,
     ) -> int:  # fmt: skip
         """Start another command beside init, in a session of its own; its pid.  `CannotRun`.
 
-        `tty` (a terminal) or `stdio` become its standard streams; `ended(wait status)` is called at its end.  `attributes` is
-        as in `Settings`.
+        `tty` (a terminal) or `stdio` become its standard streams, `more` its descriptors from 3 on; `ended(wait status)` is
+        called at its end.  `attributes` is as in `Settings`.  `program` is to be executed where that is not what `argv` begins
+        with.
         """
         from tracer.launch import Command, LaunchError
 
         context = _context(self.sandbox.namespace, workdir, True)
         context.umask = umask
-        command = Command(_find(self.sandbox, context, argv[0], env), argv, env)
-        command.stdio, command.tty, command.session, command.attributes = stdio, tty, True, attributes
-        command.no_new_privs = no_new_privs
+        if tty is not None:
+            self.sandbox.devices.add(tty)
+        command = Command(_find(self.sandbox, context, program or argv[0], env), argv, env)
+        command.stdio, command.tty, command.more, command.session = stdio, tty, more, True
+        command.attributes, command.no_new_privs = attributes, no_new_privs
         if self.settings.group is not None:
             command.ready = self._grouped
         try:
             return self.supervisor.launch(command, context, credentials, ended)
         except LaunchError as problem:
             raise CannotRun(str(problem)) from None
+
+    def let_streams_go(self) -> None:
+        """Close the terminal and the further descriptors that the command has by now."""
+        for fd in (*self._more, *([] if self._tty is None else [self._tty])):
+            os.close(fd)
+        self._tty, self._more = None, ()
 
     def serve(self) -> int:
         """Serve the command to its end and everything with it; its wait status."""

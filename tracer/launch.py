@@ -47,13 +47,14 @@ class Command:
 
     `tty` is a terminal that becomes its standard streams and the one of a session of its own; else `stdio` are descriptors to
     become those (None: int80's own), and `session` tells whether it gets a session of its own; in int80's session it
-    has its own process group, and `started(pid)` is called once it has.  `attributes` (tracer.attributes.Attributes) is what
-    the kernel is told of it, `profile` a seccomp program that it gets beside the sandbox's own; `ready(pid)` is called
-    before it runs.
+    has its own process group, and `started(pid)` is called once it has.  `more` are descriptors to become 3 and those after.
+    `attributes` (tracer.attributes.Attributes) is what the kernel is told of it, `profile` a seccomp program that it gets
+    beside the sandbox's own; `ready(pid)` is called before it runs.
     """
 
     __slots__ = (
-        "argv", "attributes", "env", "no_new_privs", "path", "profile", "ready", "reaps", "session", "started", "stdio", "tty",
+        "argv", "attributes", "env", "more", "no_new_privs", "path", "profile", "ready", "reaps", "session", "started", "stdio",
+        "tty",
     )  # fmt: skip
 
     def __init__(self, path: bytes, argv: list[bytes], env: dict[bytes, bytes]) -> None:
@@ -62,6 +63,7 @@ class Command:
         self.env = env
         self.tty: int | None = None
         self.stdio: tuple[int, int, int] | None = None
+        self.more: tuple[int, ...] = ()
         self.session = False
         self.started: Callable[[int], None] = lambda pid: None
         self.attributes = None
@@ -162,20 +164,23 @@ def _child(go: int, report: int, program: bytes, command: Command) -> None:
     step = "setting up the child"
     try:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # until the seizure's EXITKILL takes over
+        streams: tuple[int, ...] = command.stdio or (0, 1, 2)
         if command.tty is not None:
             step = "giving the terminal to the child"
             os.setsid()
             fcntl.ioctl(command.tty, _TIOCSCTTY, 0)
-            for fd in (0, 1, 2):
-                os.dup2(command.tty, fd)
+            streams = (command.tty,) * 3
             step = "setting up the child"
         elif command.session:
             os.setsid()
         else:
             os.setpgid(0, 0)
-        if command.stdio is not None:
-            for fd, given in enumerate(command.stdio):
-                os.dup2(given, fd)
+        given = 3 + len(command.more)
+        if given > 3 or streams != (0, 1, 2):
+            # All out of the way first: where one is to go another may be.
+            go, report, *sources = (fcntl.fcntl(fd, fcntl.F_DUPFD, given) for fd in (go, report, *streams, *command.more))
+            for fd, source in enumerate(sources):
+                os.dup2(source, fd)
         # Python ignores SIGPIPE and SIGXFSZ; what its caller had ignored stays so, as nohup(1) wants it.
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             if number in (signal.SIGPIPE, signal.SIGXFSZ) or signal.getsignal(number) is not signal.SIG_IGN:
@@ -183,7 +188,7 @@ def _child(go: int, report: int, program: bytes, command: Command) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         if os.read(go, 1) != b"1":
             os._exit(125)
-        kernel.raw(436, 3, ctypes.c_uint(0xFFFFFFFF), _CLOSE_RANGE_CLOEXEC)
+        kernel.raw(436, given, ctypes.c_uint(0xFFFFFFFF), _CLOSE_RANGE_CLOEXEC)
         resource.setrlimit(resource.RLIMIT_NOFILE, _nofile)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would land in a host directory
         step = "PR_SET_NO_NEW_PRIVS"

@@ -30,7 +30,7 @@ class Loop:
     """
 
     def __init__(self) -> None:
-        self.signals = _signalfd({signal.SIGCHLD} | FORWARDED)
+        self.signals = signalfd({signal.SIGCHLD} | FORWARDED)
         self.told: Callable[[int, int], None] = lambda number, code: None
         self.supervisors: list = []  # those whose tasks are known here
         self.ending: list = []  # those whose init has ended
@@ -143,7 +143,7 @@ def kill(pid: int) -> None:
         pass
 
 
-def _signalfd(numbers: set[int]) -> int:
+def signalfd(numbers: set[int]) -> int:
     """Block `numbers` and give a descriptor that reports them; signalfd(2)."""
     signal.pthread_sigmask(signal.SIG_BLOCK, numbers | {signal.SIGTTOU})
     mask = ctypes.c_uint64(sum(1 << number - 1 for number in numbers))

@@ -30,10 +30,10 @@ _AGAIN = (100,) * 10 + (1000,)  # milliseconds before the end of the input is lo
 
 
 class Relay:
-    """One pair; `slave` is what init gets.  ``OSError`` where there are no pseudo-terminals."""
+    """One pair, a new one or one that is there; `slave` is what init gets.  ``OSError`` where there are no pseudo-terminals."""
 
-    def __init__(self) -> None:
-        self.master, self.slave = os.openpty()
+    def __init__(self, pair: tuple[int, int] | None = None) -> None:
+        self.master, self.slave = pair or os.openpty()
         os.set_blocking(self.master, False)
         self._outer = 0 if os.isatty(0) else None
         self._saved = None  # the modes of the terminal outside, while it is in raw mode

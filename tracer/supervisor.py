@@ -140,7 +140,8 @@ class Supervisor:
         self._listeners: list[Listener] = []
         self._commands: dict[int, Callable[[int], None]] = {}  # who was launched beside init, and who waits for its status
         self._frozen: set[str] = set()  # who wants the tasks to stand still
-        self._held: list[tuple[TracedTask, int]] = []  # stops to be handled when it thaws
+        self._waiting: set[int] = set()  # who was launched and is not to execute its program yet
+        self._held: list[tuple[TracedTask, int]] = []  # stops to be handled when it thaws, or is let go
         self._stands = False  # whether init is stopped
         self._stops = False  # whether int80 was told to stop, and waits for init to
         self._early: set[int] = set()  # tasks adopted before they were announced
@@ -157,8 +158,10 @@ class Supervisor:
 
     # -- launching ----------------------------------------------------------------------------
 
-    def launch(self, command: launch.Command, context, credentials, ended: Callable[[int], None] | None = None) -> int:
-        """Fork a process and have it execute `command`; its pid.  The first is init.
+    def launch(
+        self, command: launch.Command, context, credentials, ended: Callable[[int], None] | None = None, held: bool = False
+    ) -> int:  # fmt: skip
+        """Fork a process and have it execute `command`; its pid.  The first is init.  `held`: it waits for `let_go` first.
 
         `context` (vfs.namespace.FsContext) and `credentials` are what it starts with; `ended(wait status)` is called at the
         end of one beside init.  `launch.LaunchError`.
@@ -172,6 +175,8 @@ class Supervisor:
         task = TracedTask(pid, process)
         task.started = True
         self._launching.add(pid)
+        if held:
+            self._waiting.add(pid)
         if command.reaps:
             self.tree.init_pid = pid
         else:
@@ -252,6 +257,14 @@ class Supervisor:
             return
         for listener in self._listeners:
             self._watch(listener)
+        self._handle_held()
+
+    def let_go(self, pid: int) -> None:
+        """Let a process execute its program that was launched `held`."""
+        self._waiting.discard(pid)
+        self._handle_held()
+
+    def _handle_held(self) -> None:
         held, self._held = self._held, []
         for task, status in held:
             if self.tree.tasks.get(task.tid) is task:
@@ -373,7 +386,7 @@ class Supervisor:
         if not os.WIFSTOPPED(status):
             self._ended(task, status)
             return
-        if self._frozen:
+        if self._frozen or task.tid in self._waiting:
             self._held.append((task, status))
             return
         try:

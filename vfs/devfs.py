@@ -49,10 +49,14 @@ class DevFs(MadeUpFs):
         self.root.mode = S_IFDIR | 0o755
         self._terminals: dict[bytes, int] = {}  # path below /dev -> O_PATH descriptor
         for fd in stdio:
-            try:
-                self._keep(os.fsencode(os.ttyname(fd)), fd)
-            except OSError:
-                continue  # not a terminal
+            self.add(fd)
+
+    def add(self, fd: int) -> None:
+        """Have a terminal that the sandbox is given be there by its name; what is none is left alone."""
+        try:
+            self._keep(os.fsencode(os.ttyname(fd)), fd)
+        except OSError:
+            return
 
     def _keep(self, path: bytes, fd: int) -> None:
         if path.startswith(b"/dev/"):

@@ -40,6 +40,19 @@ def _mounted(mounts: str) -> str | None:
     return top
 
 
+def remove(directories: list[str]) -> bool:
+    """Remove groups that were made, the last first, from the list too; whether all are gone: one that still has tasks stays."""
+    while directories:
+        try:
+            os.rmdir(directories[-1])
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return False
+        directories.pop()
+    return True
+
+
 class Group:
     """One group: `files` are what is written to it, by name; `kept` those of them that the kernel has taken."""
 
@@ -48,7 +61,7 @@ class Group:
         self.files = files
         self.kept: set[str] = set()
         self.made = False
-        self._directories: list[str] = []
+        self.directories: list[str] = []  # those that were made for it
 
     def make(self) -> None:
         """Make it and write its files, as far as its controllers are there.  ``OSError``."""
@@ -61,7 +74,7 @@ class Group:
             for controller in _CONTROLLERS:
                 self._write(os.path.dirname(directory), "cgroup.subtree_control", controller)
             os.mkdir(directory)
-            self._directories.append(directory)
+            self.directories.append(directory)
         self.made = True
         self.tell(self.files)
 
@@ -81,12 +94,7 @@ class Group:
 
     def remove(self) -> None:
         """Remove what was made; a group that still has tasks stays."""
-        while self._directories:
-            try:
-                os.rmdir(self._directories[-1])
-            except OSError:
-                return
-            self._directories.pop()
+        remove(self.directories)
 
     @staticmethod
     def _write(directory: str, name: str, value: str) -> bool:

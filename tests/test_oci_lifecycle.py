@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from runtimes import Bundle, Runtime, alive, eventually, gone, kill
+from runtimes import INT80, Bundle, Runtime, alive, eventually, gone, kill
 
 RUNC = shutil.which("runc")
 
@@ -530,3 +530,101 @@ def test_a_hundred_containers_at_once_leave_nothing_behind(runtime, bundle):
 
     eventually(lambda: not pids_with(str(runtime.containers)))
     eventually(lambda: {path for place in scratch for path in place.glob("int80-*")} <= before)
+
+
+# -- update, spec, features -------------------------------------------------------------------------
+
+
+def test_update_changes_the_limit_of_tasks_of_a_running_container(runtime, bundle):
+    bundle.config["linux"]["resources"] = {"pids": {"limit": 2}}
+    bundle.write()
+    runtime.up("one", bundle)
+    script = "sleep 0 & wait $! && echo forked"
+    assert "forked" not in runtime("exec", "one", "sh", "-c", script).stdout
+    runtime.ok("update", "--pids-limit", "20", "one")
+    assert "forked" in runtime("exec", "one", "sh", "-c", script).stdout
+
+
+def test_update_takes_resources_from_a_file_or_the_input_and_places_every_task(runtime, bundle):
+    runtime.up("one", bundle)
+    pids = runtime.pids("one")
+    first = min(os.sched_getaffinity(0))
+    runtime.ok("update", "--resources", "-", "one", stdin=json.dumps({"cpu": {"cpus": str(first)}}).encode())
+    assert os.sched_getaffinity(pids[0]) == {first}
+
+
+def test_update_of_what_is_no_resource_is_an_error(runtime, bundle):
+    runtime.up("one", bundle)
+    assert "all" in runtime.fails("update", "--cpuset-cpus", "all", "one")
+    assert "started without one" in runtime.fails("update", "--pids-limit", "3", "one")
+    assert runtime.status("one") == "running"
+
+
+@pytest.mark.parametrize("options", [(), ("--rootless",)])
+def test_the_configuration_that_spec_writes_works(runtime, root, tmp_path, options):
+    place = tmp_path / "made"
+    place.mkdir()
+    (place / "rootfs").symlink_to(root)
+    runtime.ok("spec", "--bundle", str(place), *options)
+    assert runtime.fails("spec", "--bundle", str(place)) == f"File {place}/config.json exists. Remove it first"
+    config = json.loads((place / "config.json").read_text())
+    config["process"] |= {"args": ["sh", "-c", "tty && touch /x; hostname"]}
+    (place / "config.json").write_text(json.dumps(config))
+    done = runtime("run", "--bundle", str(place), "one")
+    assert done.returncode == 0 and "Read-only file system" in done.stdout and "int80" in done.stdout, done
+
+
+@pytest.mark.skipif(RUNC is None, reason="runc is what this is compared with")
+def test_the_configuration_that_spec_writes_is_runcs(runtime, tmp_path):
+    """But for the version, the name, and what runc gives to all who ask for ambient capabilities."""
+    for name, command in (("ours", runtime.command), ("theirs", [RUNC])):
+        (tmp_path / name).mkdir()
+        subprocess.run([*command, "spec", "--bundle", str(tmp_path / name)], check=True)
+    ours, theirs = (json.loads((tmp_path / name / "config.json").read_text()) for name in ("ours", "theirs"))
+    for config in (ours, theirs):
+        del config["ociVersion"], config["hostname"]
+        config["process"]["capabilities"].pop("ambient", None)
+        config["linux"]["namespaces"] = [item for item in config["linux"]["namespaces"] if item["type"] != "cgroup"]
+    assert ours == theirs
+
+
+def test_features_names_hooks_options_and_actions(runtime):
+    features = json.loads(runtime.ok("features"))
+    assert features["ociVersionMin"] <= "1.0.2" and features["ociVersionMax"] == "1.2.0"
+    assert features["hooks"] == ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+    assert {"bind", "ro", "nosuid"} <= set(features["mountOptions"])
+    assert "SCMP_ACT_ERRNO" in features["linux"]["seccomp"]["actions"] and "CAP_CHOWN" in features["linux"]["capabilities"]
+
+
+# -- as anybody -------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_an_ordinary_user_has_containers_too(bundle, tmp_path):
+    """With no root, no capability and no user namespace; their files are their own."""
+    user = 24680
+    os.chmod(tmp_path, 0o755)
+    place = Path("/var/tmp") / f"int80-test-{os.getpid()}"
+    place.mkdir()
+    try:
+        shutil.copytree(bundle.root, place / "root", symlinks=True)
+        os.chown(place, user, user)
+        for path in place.rglob("*"):
+            os.lchown(path, user, user)
+        theirs = Bundle(place / "bundle", place / "root").runs("sh", "-c", "id -u; echo mine >/tmp/mine")
+        become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
+        try:
+            runtime = Runtime(place, [*become, "--no-new-privs", *INT80])
+            if runtime("list").returncode:
+                pytest.skip("another user cannot read int80's own files here")
+            assert runtime.ok("run", "--bundle", str(theirs.path), "one") == "0\n"
+            assert (place / "root/tmp/mine").stat().st_uid == user
+            runtime.up("two", theirs.runs("sleep", "1000"))
+            assert runtime.ok("exec", "two", "cat", "/tmp/mine") == "mine\n"
+            runtime.ok("pause", "two")
+            runtime.ok("delete", "--force", "two")
+            assert os.listdir(place / "containers") == []
+        finally:
+            runtime.clear()
+    finally:
+        shutil.rmtree(place)

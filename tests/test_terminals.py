@@ -394,7 +394,8 @@ def test_tmux_and_its_server_run_inside(inside):
 
 @pytest.mark.skipif(shutil.which("screen") is None, reason="needs screen")
 def test_screen_is_left_and_found_again_inside(inside):
-    inside.run("export SCREENDIR=/tmp/screens; mkdir -m 700 $SCREENDIR; screen -c /dev/null sh -c 'echo be\"\"gun; exec tr a-z A-Z'", "begun")
+    inside.run("export SCREENDIR=/tmp/screens; mkdir -m 700 $SCREENDIR; echo ma''de", "made")
+    inside.run("screen -c /dev/null sh -c 'echo be\"\"gun; exec tr a-z A-Z'", "begun")
     inside.run("shouted", "SHOUTED")
     inside.type("\x01d")
     inside.until("detached")

@@ -16,7 +16,7 @@ from tracer.profile import (
 )
 
 _EPERM, _ENOSYS = 1, 38
-_RESULTS = {
+RESULTS = {
     "SCMP_ACT_KILL": RET_KILL_THREAD, "SCMP_ACT_KILL_THREAD": RET_KILL_THREAD, "SCMP_ACT_KILL_PROCESS": RET_KILL_PROCESS,
     "SCMP_ACT_TRAP": RET_TRAP, "SCMP_ACT_LOG": RET_LOG, "SCMP_ACT_ALLOW": RET_ALLOW,
     "SCMP_ACT_TRACE": RET_ERRNO | _ENOSYS,  # what the kernel answers where nobody traces
@@ -65,7 +65,7 @@ def compiled(seccomp: Seccomp, problems: Problems) -> Profile:
 def _result(action: str, number: int | None) -> int:
     if action == "SCMP_ACT_ERRNO":
         return RET_ERRNO | (_EPERM if number is None else number)
-    return _RESULTS[action]
+    return RESULTS[action]
 
 
 def _conditions(rule: Syscalls) -> list[list[Condition]]:

@@ -12,10 +12,12 @@ import socket
 import struct
 import tempfile
 import termios
+import time
 from dataclasses import dataclass, field
 
 import msgspec
 
+from containers import cgroup
 from containers.oci import config, control, hooks
 from containers.oci.attending import attend, close_streams, exit_as, take_signals
 from containers.oci.log import Log
@@ -24,6 +26,7 @@ from containers.sandbox import exit_status
 from vfs import kernel
 
 _LISTEN = "LISTEN_FDS"
+_PATIENCE = 2  # seconds in which what was killed is gone
 
 
 @dataclass(slots=True)
@@ -325,9 +328,11 @@ def delete(runtime: Runtime, name: str, force: bool) -> None:
 
 def _forget(runtime: Runtime, container: Container) -> None:
     """Remove a stopped container, and run the hooks that follow."""
-    state_before = container.record
     runtime.registry.remove(container)
-    container.record = state_before
+    groups = list(container.record["groups"])
+    until = time.monotonic() + _PATIENCE
+    while not cgroup.remove(groups) and time.monotonic() < until:
+        time.sleep(0.01)  # its monitor was killed, and the last of its processes are about to be gone
     _poststop(runtime, container)
 
 

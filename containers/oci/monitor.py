@@ -202,7 +202,8 @@ class Monitor:
         self.running.let_streams_go()
 
     def _started(self) -> None:
-        self.container.write(status="running")
+        group = self._settings.group
+        self.container.write(status="running", groups=group.directories if group is not None else [])
         peer, self._starting = self._starting, None
         peer.send({})
 
@@ -290,7 +291,18 @@ class Monitor:
             asked.cpu.quota = limits.quota if asked.cpu.quota is None else asked.cpu.quota
             asked.cpu.period = asked.cpu.period or limits.period
         warnings: list[str] = []
-        resources(asked, self._settings, lambda path, reason: warnings.append(f"{path} is not kept: {reason}"))
+        group = self._settings.group
+        try:
+            files = resources(
+                asked, self._settings, lambda path, reason: warnings.append(f"{path} is not kept: {reason}"), group is not None
+            )  # fmt: skip
+        except ValueError as problem:
+            raise _Refused(f"resources: {problem} is not a list of numbers, as 0-3,7") from None
+        if group is not None and group.made:
+            group.tell(files)
+            limits.by_kernel = group.kept
+        elif group is not None:
+            group.files.update(files)
         if self._init:
             self.running.keep_limits()
             if asked.cpu is not None and asked.cpu.cpus:

@@ -11,7 +11,7 @@ from containers.oci.config import Config, Linux, Mount, Problems
 from vfs.namespace import Flags
 
 #: Options of mount(8) that set something (the name of what, and to what), or that say what is so anyhow (None).
-_OPTIONS: dict[str, tuple[str, object] | None] = {
+OPTIONS: dict[str, tuple[str, object] | None] = {
     "ro": ("read_only", True), "rw": ("read_only", False), "rro": ("read_only", True), "rrw": ("read_only", False),
     "nosuid": ("nosuid", True), "suid": ("nosuid", False), "rnosuid": ("nosuid", True), "rsuid": ("nosuid", False),
     "nodev": ("nodev", True), "dev": ("nodev", False), "rnodev": ("nodev", True), "rdev": ("nodev", False),
@@ -74,9 +74,9 @@ def _mounting(mount: Mount, bundle: str, path: str, problems: Problems, warn, vi
         here = f"{path}.options[{index}]"
         if option in _SPOKEN:
             warn(here, _SPOKEN[option])
-        elif option not in _OPTIONS:
+        elif option not in OPTIONS:
             data.append(option)
-        elif (setting := _OPTIONS[option]) is not None:
+        elif (setting := OPTIONS[option]) is not None:
             found[setting[0]] = setting[1]
     kind = "bind" if found.get("bind") else _KINDS.get(mount.type)
     if kind is None:

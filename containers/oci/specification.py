@@ -66,21 +66,23 @@ def starter(rootless: bool) -> dict:
 def features() -> dict:
     """What this runtime understands in a config.json; features.md."""
     from abi import __version__
+    from abi.decoding.constants.security import CAPABILITIES
+    from containers.oci import filters, mountings
 
     return {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": VERSION,
         "hooks": list(config.Hooks.__struct_encode_fields__),
-        "mountOptions": [],
+        "mountOptions": sorted(mountings.OPTIONS),
         "linux": {
             "namespaces": sorted(checks.NAMESPACES),
-            "capabilities": [],
-            "cgroup": {"v1": False, "v2": False, "systemd": False, "systemdUser": False, "rdma": False},
+            "capabilities": list(CAPABILITIES.values()),
+            "cgroup": {"v1": False, "v2": True, "systemd": False, "systemdUser": False, "rdma": False},
             "seccomp": {
                 "enabled": True,
-                "actions": sorted(checks.ACTIONS),
+                "actions": sorted({*filters.RESULTS, "SCMP_ACT_ERRNO"}),
                 "operators": sorted(checks.OPERATORS),
-                "archs": sorted(checks.ARCHITECTURES),
+                "archs": ["SCMP_ARCH_X86_64"],
             },
             "apparmor": {"enabled": False},
             "selinux": {"enabled": False},

@@ -336,6 +336,7 @@ def new_record(bundle: str, rootfs: str, annotations: dict[str, str], hooks: dic
         "rootfs": rootfs,
         "annotations": annotations,
         "hooks": hooks,
+        "groups": [],  # control groups that were made for it
         "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "owner": owner,
     }

@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
+from pathlib import Path
 
 import pytest
 from runtimes import INT80, eventually
@@ -59,10 +61,14 @@ class Podman:
 
 
 @pytest.fixture
-def podman(tmp_path, root):
-    made = Podman(tmp_path, root)
-    yield made
-    made("rm", "--all", "--force")
+def podman(root):
+    place = Path(tempfile.mkdtemp(prefix="engine-"))  # podman takes no long name for what is in it
+    try:
+        made = Podman(place, root)
+        yield made
+        made.ok("rm", "--all", "--force")
+    finally:
+        shutil.rmtree(place)
 
 
 def test_podman_runs_a_command_and_has_its_output_and_status(podman):

@@ -42,6 +42,7 @@ class _Usage(Exception):
 
 def main(parser_type, arguments: list[str]) -> int:
     """Run one command; its exit status.  `parser_type` makes the parsers (`runner._Parser`)."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who ignores it would lose the status of what it runs
     log = Log()
     try:
         given, words = _global_options(arguments)
@@ -387,7 +388,7 @@ def _read_json(path: str) -> dict:
         raise ContainerError(f"--resources {path}: {problem.strerror.lower()}") from None
     except ValueError as problem:
         raise ContainerError(f"--resources {path}: not JSON: {problem}") from None
-    if not isinstance(found, dict) or not all(isinstance(value, dict) for value in found.values()):
+    if not isinstance(found, dict):
         raise ContainerError(f"--resources {path}: not resources as config.json has them")
     return found
 

@@ -13,7 +13,7 @@ import struct
 import tempfile
 import termios
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
@@ -45,7 +45,6 @@ class Runtime:
 
     registry: Registry
     log: Log
-    criu: str = field(default="criu")
 
 
 # -- create and run ---------------------------------------------------------------------------------
@@ -56,7 +55,6 @@ class Made:
     """A container that has been created: its monitor, our child, and what `run` needs to go on with it."""
 
     container: Container
-    configuration: config.Config
     monitor: int
     terminal: tuple[int, int] | None = None  # master and slave, where it is ours to relay
 
@@ -111,19 +109,19 @@ def create(runtime: Runtime, name: str, bundle: str, streams: Streams) -> Made:
             _hear(ours, "prepared")
             claimed.close()  # the monitor has its own lock now
             container = runtime.registry.find(name)
-            made = Made(container, configuration, monitor, pair)
+            made = Made(container, monitor, pair)
             state = container.state("creating")
             hooks.run(phases.prestart, "prestart", state)
             hooks.run(phases.create_runtime, "createRuntime", state)
             hooks.run(phases.create_container, "createContainer", state)
-            ours.send(b"go")
+            with contextlib.suppress(OSError):  # it was killed, which is heard next
+                ours.send(b"go")
             _hear(ours, "created")
             if streams.pid_file is not None:
                 write_pid_file(streams.pid_file, monitor)
     except BaseException as problem:
         claimed.close()
-        _undo(runtime, name, monitor)
-        if made is not None:
+        if _undo(runtime, name, monitor) and made is not None:
             _poststop(runtime, made.container)
         if isinstance(problem, hooks.HookError):
             raise ContainerError(str(problem)) from None
@@ -131,8 +129,8 @@ def create(runtime: Runtime, name: str, bundle: str, streams: Streams) -> Made:
     return made
 
 
-def _undo(runtime: Runtime, name: str, monitor: int) -> None:
-    """End the monitor of a container that is not to be, and forget the container."""
+def _undo(runtime: Runtime, name: str, monitor: int) -> bool:
+    """End the monitor of a container that is not to be, and forget the container; whether there was one to forget."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(monitor, signal.SIGKILL)
     os.waitpid(monitor, 0)
@@ -140,11 +138,16 @@ def _undo(runtime: Runtime, name: str, monitor: int) -> None:
         container = runtime.registry.find(name)
         if container.pid in (0, monitor):
             runtime.registry.remove(container)
+            return True
+    return False
 
 
 def _hear(channel: socket.socket, wanted: str) -> None:
     """Wait until the monitor says that it has come so far.  `ContainerError`."""
-    data = channel.recv(1 << 16)
+    try:
+        data = channel.recv(1 << 16)
+    except ConnectionError:
+        data = b""
     answer = json.loads(data) if data else {"error": "the container's monitor was killed"}
     if wanted not in answer:
         raise ContainerError(answer["error"])
@@ -360,9 +363,13 @@ def processes(runtime: Runtime, name: str) -> list[int]:
 
 def execute(runtime: Runtime, name: str, process: config.Process, streams: Streams, ignore_paused: bool) -> int:
     """Run another process in a container; its exit status, or 0 once it runs detached.  `ContainerError`."""
+    from containers.oci.settings import process_of
+
     container = runtime.registry.find(name)
     if container.status() == "stopped":
         raise ContainerError("cannot exec in a stopped container")
+    for warning in process_of(process).warnings:
+        runtime.log.warning(warning)
     if streams.detach and process.terminal and streams.console_socket is None:
         raise ContainerError("cannot allocate tty if runc will detach without setting console socket")
     if streams.console_socket is not None and not (streams.detach and process.terminal):

@@ -69,6 +69,7 @@ class Monitor:
 
     def run(self, tty: int | None, more: tuple[int, ...]) -> int:
         """Create the container, tell the channel, and serve to the end; init's wait status."""
+        messages.tell(self.log.warning)
         self.container.live()
         self.container.write(pid=os.getpid())
         loop = self._loop
@@ -103,14 +104,13 @@ class Monitor:
         except OSError:
             told = b""
         self._loop.unwatch(self._channel.fileno())
-        if told:
+        if told and self.status is None:
             self.container.write(status="created")
             self._report({"created": os.getpid()})
-        else:
+        elif not told:
             self._end(_LOST << 8)
-        self._channel.close()
-        if not told:
             self.registry.withdraw(self.container)
+        self._channel.close()
 
     # -- requests -----------------------------------------------------------------------------
 
@@ -183,7 +183,7 @@ class Monitor:
         self._counted = self._settings.limits.pids is not None
         try:
             self._init = self.running.launch(held=bool(self._hooks))
-        except CannotRun as problem:
+        except (CannotRun, OSError) as problem:
             self._fail(why(problem))
             return
         self._loop.told = self._told
@@ -196,7 +196,6 @@ class Monitor:
 
     def _let_streams_go(self) -> None:
         """The streams that `create` came with are the guest's now: their ends are to be seen by whoever has the others."""
-        messages.tell(self.log.warning)
         self.log.quiet = True
         close_streams()
         self.running.let_streams_go()
@@ -398,9 +397,9 @@ class _Inside:
                 [os.fsencode(word) for word in hook.args] or [path], hooks.environment(hook), b"/", Credentials(),
                 (state, write, write), ended=self._exited, program=path,
             )  # fmt: skip
-        except CannotRun as problem:
+        except (CannotRun, OSError) as problem:
             os.close(self._read)
-            self._ended(f"{hook.path}: {problem}")
+            self._ended(f"{hook.path}: {why(problem)}")
             return
         finally:
             os.close(state)

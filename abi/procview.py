@@ -250,6 +250,14 @@ class ProcView:
                     found.add(target[8:-1])
         return found
 
+    def loopback(self, name: bytes) -> bytes:
+        """proc_net(5) of the sockets on the loopback inside, without its heading; `name` is tcp, udp6 and so on."""
+        if self._sandbox.network.on_host:
+            return b""
+        from abi.net import listing
+
+        return listing.rows(self._sandbox, name)
+
     def socket_name(self, host: bytes) -> bytes | None:
         """The guest's name of a unix socket, as proc_net(5) writes it; empty where it has none, None where it is no such."""
         names = self._sandbox.network.names

@@ -265,7 +265,7 @@ def _shown(call: Call, view: int, made_up: bool, raw: bytes) -> bytes:
         return raw
     if view == host.AF_UNIX:
         return shown_unix(call, raw)
-    return loopback.shown(call, view, raw) if made_up else raw
+    return loopback.shown(call.sandbox.network.names, view, raw) if made_up else raw
 
 
 @linux.steer(45, "recvfrom", when=[When(4, (0,), Plane.NATIVE, whole=True)])

@@ -357,7 +357,7 @@ def _accept(call: Call):
     def after(value: int) -> int:
         if value >= 0:
             raw = told_address(call, place)
-            shown = loopback.shown(call, view, raw) if view else shown_unix(call, raw) if is_unix else raw
+            shown = loopback.shown(call.sandbox.network.names, view, raw) if view else shown_unix(call, raw) if is_unix else raw
             tell_address(call, call.args[1], call.args[2], place[2], shown)
         return value
 
@@ -400,7 +400,7 @@ def _tell_name(call: Call, address: bytes):
 def getsockname(call: Call):
     with socket_of(call, call.int(0)) as sock:
         if sock.made_up:
-            address = loopback.own_address(call, sock) if sock.is_inet else _netlink_address(sock.portid)
+            address = loopback.own_address(call.sandbox.network.names, sock) if sock.is_inet else _netlink_address(sock.portid)
         elif sock.is_unix:
             address = shown_unix(call, host.getsockname(sock.fd))
         else:
@@ -414,7 +414,7 @@ def getsockname(call: Call):
 def getpeername(call: Call):
     with socket_of(call, call.int(0)) as sock:
         if sock.made_up:
-            address = loopback.peer_address(call, sock) if sock.is_inet else _netlink_address(0)
+            address = loopback.peer_address(call.sandbox.network.names, sock) if sock.is_inet else _netlink_address(0)
         elif sock.is_unix:
             address = shown_unix(call, host.getpeername(sock.fd))
         else:

@@ -355,6 +355,32 @@ def files():
     say("vectors", os.writev(one.fileno(), parts), two.recv(10))
 
 
+def listed():
+    """Its own sockets in /proc/net: where they are, to whom, their state, owner and number."""
+    one, two = listening(), listening("::", socket.AF_INET6)
+    clients = [socket.create_connection((FOUR, server.getsockname()[1])) for server in (one, two)]
+    accepted = [one.accept()[0], two.accept()[0]]
+    udp, udp6, to = bound(host=""), bound(socket.AF_INET6, SIX), bound()
+    to.connect((FOUR, udp.getsockname()[1]))
+    unbound = [socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)]
+    known = [one, two, *clients, *accepted, udp, udp6, to, *unbound]
+    ports = {f"{sock.getsockname()[1]:04X}": index for index, sock in enumerate(known) if sock.getsockname()[1]}
+    numbers = {str(os.fstat(sock.fileno()).st_ino): index for index, sock in enumerate(known)}
+    accepted[0].close()
+
+    def place(word):
+        address, port = word.split(":")
+        return address, ports.get(port, port)
+
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        with open(f"/proc/net/{table}") as file:
+            heading, *lines = file.read().splitlines()
+        rows = [(line.split(), len(line)) for line in lines]
+        rows = [(numbers[row[9]], row, size) for row, size in rows if row[9] in numbers]
+        ours = [(index, place(row[1]), place(row[2]), row[3], int(row[7]) == os.getuid(), size) for index, row, size in rows]
+        say(table, heading.split()[1:4], *sorted(ours))
+
+
 def interfaces():
     sock = bound()
     hold = ctypes.create_string_buffer(400)
@@ -384,5 +410,5 @@ def raw():
     )
 
 
-for part in (addresses, ports, messages, ends, waits, options, datagrams, marks, files, interfaces, raw):
+for part in (addresses, ports, messages, ends, waits, options, datagrams, marks, files, listed, interfaces, raw):
     part()

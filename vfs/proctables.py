@@ -86,6 +86,12 @@ def _sockets(name: bytes, inode: int, uid: int | None = None) -> Told:
     return Told(tell)
 
 
+def _internet(name: bytes) -> Told:
+    """A table of sockets of the host's network, or of the loopback inside."""
+    table = _sockets(name, 9, 7)
+    return Told(lambda view: table.read(view) + view.loopback(name))
+
+
 def _unix(view) -> bytes:
     """As other sockets, and their names are the guest's; one that plays an internet socket is not there."""
     lines = []
@@ -109,7 +115,8 @@ NET: dict[bytes, Entry] = {
     b"dev": _heading(b"net/dev", 2, b"    lo:" + b"       0" * 16 + b"\n"),
     **{name: _heading(b"net/" + name) for name in b"arp igmp route rt_cache".split()},
     **each(b"dev_mcast if_inet6 igmp6 ipv6_route mcfilter6", Told(b"")),
-    **{name: _sockets(name, 9, 7) for name in b"icmp icmp6 raw raw6 tcp tcp6 udp udp6 udplite udplite6".split()},
+    **{name: _sockets(name, 9, 7) for name in b"icmp icmp6 raw raw6".split()},
+    **{name: _internet(name) for name in b"tcp tcp6 udp udp6 udplite udplite6".split()},
     b"netlink": _sockets(b"netlink", 9),
     b"packet": _sockets(b"packet", 8),
     b"unix": Told(_unix),

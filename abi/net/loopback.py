@@ -15,7 +15,7 @@ from abi.dispatch import Call
 from abi.errors import Kind, SysError
 from abi.net import host
 from abi.net.addresses import ANY4, ANY6, LOOPBACK4, LOOPBACK6, Inet, family
-from abi.net.names import Marks, Name
+from abi.net.names import Marks, Name, Names
 from abi.net.network import host_loopback
 from abi.net.options import IP, IPV6
 from abi.net.sockets import REUSEPORT, UDPLITE, UDPLITE_PROTOCOL, V6ONLY, Socket, creds, write_note
@@ -188,7 +188,7 @@ def marks_of(call: Call, sock: Socket, hops: int = -1, tclass: int = -1) -> Mark
 def send(call: Call, sock: Socket, data: bytes, address: bytes, flags: int, marks: Marks) -> int:
     """sendto(2) of a datagram, to the peer if there is no address; like UDP's it is lost where nobody takes it."""
     if not address:
-        address = peer_address(call, sock)
+        address = peer_address(call.sandbox.network.names, sock)
     where = destination(sock, address)
     if where.port == 0:
         raise SysError(Kind.EINVAL)
@@ -215,21 +215,21 @@ def send(call: Call, sock: Socket, data: bytes, address: bytes, flags: int, mark
 # -- what the guest is told -------------------------------------------------------------------------
 
 
-def own_address(call: Call, sock: Socket) -> bytes:
+def own_address(names: Names, sock: Socket) -> bytes:
     """getsockname(2)."""
-    told = call.sandbox.network.names.inet(host.getsockname(sock.fd))
+    told = names.inet(host.getsockname(sock.fd))
     if told is None:
         return Inet(_any(sock), 0).pack(sock.family)
     ip = told.address.ip
     if not any(ip):
-        ip = _met_at(call, sock, ip)
+        ip = _met_at(names, sock, ip)
     return Inet(ip, told.address.port).pack(sock.family)
 
 
-def _met_at(call: Call, sock: Socket, ip: bytes) -> bytes:
+def _met_at(names: Names, sock: Socket, ip: bytes) -> bytes:
     """The address at which a connected socket that is bound to a wildcard was met."""
     try:
-        theirs = call.sandbox.network.names.inet(host.getpeername(sock.fd))
+        theirs = names.inet(host.getpeername(sock.fd))
     except OSError:
         return ip
     if theirs is None:
@@ -237,19 +237,18 @@ def _met_at(call: Call, sock: Socket, ip: bytes) -> bytes:
     return theirs.to.ip if theirs.to is not None else _loopback(theirs.address.ip)
 
 
-def peer_address(call: Call, sock: Socket) -> bytes:
+def peer_address(names: Names, sock: Socket) -> bytes:
     """getpeername(2).  ENOTCONN."""
-    names = call.sandbox.network.names
     theirs, ours = names.inet(host.getpeername(sock.fd)), names.inet(host.getsockname(sock.fd))
     if theirs is None or ours is None or any(theirs.address.ip):
-        return shown(call, sock.family, host.getpeername(sock.fd))
+        return shown(names, sock.family, host.getpeername(sock.fd))
     met = ours.to.ip if ours.to is not None else _loopback(ours.address.ip)
     return Inet(met, theirs.address.port).pack(sock.family)
 
 
-def shown(call: Call, view: int, raw: bytes) -> bytes:
+def shown(names: Names, view: int, raw: bytes) -> bytes:
     """The internet address that a kernel's name of another socket stands for, as a socket of family `view` reports it."""
-    told = call.sandbox.network.names.inet(raw)
+    told = names.inet(raw)
     if told is None:
         return Inet(ANY4 if view == host.AF_INET else ANY6, 0).pack(view)
     ip = told.address.ip

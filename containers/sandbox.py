@@ -16,6 +16,7 @@ from procs.limits import Limits
 from procs.tree import ProcessTree
 from vfs.devfs import DevFs
 from vfs.namespace import Flags, FsContext, Location, Namespace
+from vfs.setid import writes
 
 _SOCKET, _SETSOCKOPT, _GETSOCKOPT = 41, 54, 55
 _PASSWD_MAX = 4 << 20  # bytes of /etc/passwd that are looked through
@@ -298,6 +299,7 @@ class Running:
             if self._relay is not None:
                 self._relay.close(self.loop.signals if self.loop is not None else None)
             self.sandbox.objects.close()
+            writes.look()  # what was written last may have taken set-id bits away
         self._scratch.close()
         if settings.trace is not None:
             settings.trace[0].close()

@@ -42,6 +42,13 @@ def test_a_program_that_may_not_be_executed_is_not_run(run, secure):
     assert secure("700", "sh", "-c", "secure; echo $?") == ["126"]
 
 
+def test_set_id_bits_are_gone_for_good_once_a_user_has_written(run, secure):
+    """The last thing that happens in a sandbox counts too."""
+    assert secure("6777", "sh", "-c", "exec 3<>/bin/secure; stat -c %a /bin/secure") == ["6777"]
+    assert secure("6777", "sh", "-c", "exec echo >>/bin/secure") == []
+    assert run("stat", "-c", "%a", "/bin/secure").stdout == b"777\n"
+
+
 def test_root_has_every_capability(run):
     assert b"CapEff:\t000001ffffffffff" in run("cat", "/proc/self/status").stdout
     assert b"CapEff:\t0000000000000000" in run("cat", "/proc/self/status", options=_ALICE).stdout

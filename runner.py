@@ -31,6 +31,10 @@ _COMMANDS = {
 _RUNTIME_COMMANDS = (
     "create", "start", "state", "kill", "delete", "exec", "list", "ps", "pause", "resume", "update", "events", "spec", "features",
 )  # fmt: skip
+_EVERYDAY_COMMANDS = (
+    "ps", "start", "restart", "stop", "kill", "rm", "wait", "logs", "attach", "exec", "cp", "diff", "inspect", "stats", "top",
+    "rename", "pause", "unpause", "port",
+)  # fmt: skip
 _RUNTIME_OPTIONS = ("root", "log", "log-format", "criu", "rootless", "cgroup-manager", "debug", "systemd-cgroup")
 _BUNDLE_RUN = {  # the options of an OCI `run`, and whether each takes a value
     "--console-socket": True, "--pid-file": True, "--preserve-fds": True, "--no-pivot": False, "--no-new-keyring": False,
@@ -69,6 +73,11 @@ def main(arguments: list[str] | None = None) -> None:
 
         _open_standard_streams()
         sys.exit(runtime(_Parser, arguments))
+    if arguments and _is_everyday(arguments):
+        from containers.engine.commandline import main as everyday
+
+        _open_standard_streams()
+        sys.exit(everyday(_Parser, arguments[0], arguments[1:], _build))
     if arguments and arguments[0] in _COMMANDS:
         command = {
             "run": _run, "trace": _trace,
@@ -82,6 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(0)
     text = "int80 COMMAND [options]: Linux programs in a sandbox of an ordinary user's rights\n\n"
     text += "".join(f"  {name:<10} {about}\n" for name, about in _COMMANDS.items())
+    text += f"\n  For containers that run -d or run --name has made: {', '.join(_EVERYDAY_COMMANDS)}.\n"
     text += f"\n  The commands of an OCI runtime, as runc has them: {', '.join(_RUNTIME_COMMANDS)}, and run with --bundle.\n"
     text += "\n  int80 COMMAND --help says more.\n"
     if not arguments or arguments[0] in ("--help", "-h", "help"):
@@ -94,6 +104,10 @@ def main(arguments: list[str] | None = None) -> None:
 def _is_for_runtime(arguments: list[str]) -> bool:
     """Whether these are words for an OCI runtime: a command of one, its global options, or `run` with a bundle."""
     first = arguments[0]
+    if first in _RUNTIME_COMMANDS and first in _EVERYDAY_COMMANDS:
+        from containers.words import name_bundle_container
+
+        return name_bundle_container(first, arguments[1:])
     if first in _RUNTIME_COMMANDS or (first.startswith("-") and first.lstrip("-").partition("=")[0] in _RUNTIME_OPTIONS):
         return True
     if first != "run":
@@ -108,6 +122,15 @@ def _is_for_runtime(arguments: list[str]) -> bool:
         if _BUNDLE_RUN[name] and not equals:
             next(words, None)
     return False
+
+
+def _is_everyday(arguments: list[str]) -> bool:
+    """Whether these are words for a container that is kept; some may be about a try, an image or a directory."""
+    if arguments[0] not in ("diff", "commit", "export"):
+        return arguments[0] in _EVERYDAY_COMMANDS
+    from containers.words import name_kept_container
+
+    return name_kept_container(arguments[0], arguments[1:])
 
 
 # -- run --------------------------------------------------------------------------------------------
@@ -129,7 +152,15 @@ def _run_parser() -> _Parser:
     add("--lower", metavar="DIR", action="append", default=[], help="a directory to lie under the changes, over those before it")
     add("--upper", metavar="DIR", help="the directory that takes the changes and keeps them, as OCI layers store them")
     add("--read-only", action="store_true", help="nothing in the root can be changed; /tmp is in memory")
-    add("--entrypoint", metavar="COMMAND", help="of an image: what to run instead of its own entry point; '' is none")
+    add("-d", "--detach", action="store_true", help="a container that runs on its own; its id is printed (docs/containers.md)")
+    add("--name", metavar="NAME", help="a container of that name, which is kept when it has ended")
+    add("--rm", action="store_true", help="a container is removed at its end; what has no name is in any case")
+    add("--restart", metavar="POLICY", help="start it again at its end: no, on-failure[:N], always or unless-stopped")
+    add("-l", "--label", metavar="NAME=VALUE", action="append", default=[], help="what a container is to be found by")
+    add("--stop-signal", metavar="SIGNAL", help="what asks a container to end (default: its image's, or TERM)")
+    add("--stop-timeout", metavar="SECONDS", help="how long it has for that (default: 10)")
+    add("--detach-keys", metavar="KEYS", default="ctrl-p,ctrl-q", help="what to type to leave it (default: ctrl-p,ctrl-q)")
+    add("--entrypoint", metavar="COMMAND", help="what to run instead of an image's own entry point ('' for none), or before it")
     add("--pull", choices=("never", "missing", "always"), default="missing", help="whether to fetch an image (default: missing)")
     add("--platform", metavar="OS/ARCH", help="of an image that is there for several (default: linux/amd64)")
     _add_sandbox_options(parser)
@@ -149,7 +180,7 @@ def _add_sandbox_options(parser: _Parser) -> None:
     add("--hostname", metavar="NAME", default="int80", help="what uname says (default: int80)")
     add("-u", "--user", metavar="UID[:GID]", help="who the command believes it is (default: 0:0; of an image also by name)")
     add("-t", "--tty", action="store_true", help="give the command a terminal of its own, relayed from and to int80's streams")
-    add("-i", "--interactive", action="store_true", help="nothing: the standard input is always handed on")
+    add("-i", "--interactive", action="store_true", help="have a container read the standard input; one without a name does")
     add("--net", choices=("none", "host"), default="none", help="none but a loopback of its own (default), or this machine's")
     add("--allow", metavar="HOST:PORT", action="append", default=[], help="with --net host: let connect there, and nowhere else")
     add("-p", "--publish", metavar="HOST:GUEST", action="append", default=[], help="with --net host: port GUEST is HOST out here")
@@ -184,36 +215,57 @@ def _with_files(arguments: list[str]) -> list[str]:
 def _run(arguments: list[str]) -> int:
     parser = _run_parser()
     options = parser.parse_args(_with_files(arguments))
+    from containers.sandbox import CannotRun, run
+
+    _open_standard_streams()
+    try:
+        if options.detach or options.name is not None or options.restart is not None or options.label:
+            from containers.engine.commandline import run as run_container
+
+            return run_container(parser, options, arguments, _build)
+        return run(_run_settings(parser, options, arguments))
+    except CannotRun as problem:
+        sys.stderr.write(f"int80: {problem}\n")
+        return problem.status
+
+
+def _build(arguments: list[str], digest: str | None = None):
+    """The `Settings` of a container that is kept, from the words of `run`; `digest`: the manifest of its image."""
+    parser = _run_parser()
+    options = parser.parse_args(_with_files(arguments))
+    settings = _run_settings(parser, options, arguments, digest)
+    if options.busybox is not None:  # which is everybody's: what a container changes there is its own
+        settings.rootfs, settings.lowers = None, [settings.rootfs]
+    return settings
+
+
+def _run_settings(parser: _Parser, options: argparse.Namespace, arguments: list[str], digest: str | None = None):
+    """The `Settings` that `run` is given.  `CannotRun`."""
     given = [name for name in ("rootfs", "busybox", "lower") if getattr(options, name)]
     if len(given) > 1:
         parser.error(f"--{given[0]} and --{given[1]} exclude each other: each says what the root is")
     if options.upper is not None and given and given != ["lower"]:
         parser.error(f"--upper takes changes to layers, and --{given[0]} has none; leave one of them out")
-    from containers.sandbox import CannotRun, run
+    image = None
+    if digest or (not given and _names_image(arguments, options)):
+        from containers.images.run import pinned, prepare
 
-    _open_standard_streams()
-    try:
-        image = None
-        if not given and _names_image(arguments, options):
-            from containers.images.run import prepare
+        image = pinned(digest) if digest else prepare(options.command[0], options.pull, options.platform)
+        options.command = ["--", *image.command(options.entrypoint, options.command[1:])]
+    elif options.platform is not None:
+        parser.error("--platform: is about an image; name one")
+    elif options.entrypoint:
+        options.command = ["--", options.entrypoint, *options.command[options.command[:1] == ["--"] :]]
+    settings = _settings(parser, options, not given and image is None, image)
+    settings.read_only = options.read_only
+    settings.upper = options.upper
+    settings.lowers = options.lower or ([] if given or image is not None else ["/"])
+    settings.rootfs = options.rootfs
+    if options.busybox is not None:
+        from containers.rootfs import default_root
 
-            image = prepare(options.command[0], options.pull, options.platform)
-            options.command = ["--", *image.command(options.entrypoint, options.command[1:])]
-        elif options.entrypoint is not None or options.platform is not None:
-            parser.error(f"--{'entrypoint' if options.entrypoint is not None else 'platform'}: is about an image; name one")
-        settings = _settings(parser, options, not given and image is None, image)
-        settings.read_only = options.read_only
-        settings.upper = options.upper
-        settings.lowers = options.lower or ([] if given or image is not None else ["/"])
-        settings.rootfs = options.rootfs
-        if options.busybox is not None:
-            from containers.rootfs import default_root
-
-            settings.rootfs = default_root(None if options.busybox == "auto" else options.busybox)
-        return run(settings)
-    except CannotRun as problem:
-        sys.stderr.write(f"int80: {problem}\n")
-        return problem.status
+        settings.rootfs = default_root(None if options.busybox == "auto" else options.busybox)
+    return settings
 
 
 def _names_image(arguments: list[str], options: argparse.Namespace) -> bool:

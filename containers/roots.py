@@ -48,7 +48,7 @@ def _layered(settings: Settings, scratch: Scratch) -> FileSystem:
                 raise CannotRun(f"--upper {settings.upper}: --lower {lower} lies in it; choose another directory for the changes")
         store = os.path.join(settings.upper, STORE)
         os.makedirs(store, 0o700, exist_ok=True)
-        lock_upper(settings.upper)
+        scratch.hold(lock_upper(settings.upper))
         if settings.image is not None:
             settings.image.note(store)
         return _kept(lowers, store, _hidden(settings, settings.upper), settings.upper)
@@ -68,13 +68,15 @@ def _below(path: str, top: str) -> str | None:
     return None if way == ".." or way.startswith("../") else way.removeprefix(".")
 
 
-def lock_upper(upper: str) -> None:
-    """Have an upper layer for ourselves as long as this process lives.  `CannotRun`."""
+def lock_upper(upper: str) -> int:
+    """Have an upper layer for ourselves as long as the descriptor given is open.  `CannotRun`."""
     lock = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        os.close(lock)
         raise CannotRun(f"--upper {upper}: another sandbox is using it; wait until that has ended") from None
+    return lock
 
 
 def _kept(lowers: Sequence[int], store: str, hidden, upper: str | None = None) -> FileSystem:

@@ -150,6 +150,19 @@ class Running:
 
     def prepare(self) -> None:
         """Make everything ready and find the command, which does not run yet.  `CannotRun`."""
+        self.prepare_root()
+        settings, namespace = self.settings, self.sandbox.namespace
+        self._credentials = settings.credentials or Credentials(*settings.uid_gid)
+        if settings.workdir_made:
+            _make_directories(namespace, settings.workdir)
+        self._context = _context(namespace, settings.workdir, settings.workdir_asked)
+        self._context.umask = settings.umask
+        if settings.home and b"HOME" not in settings.env:
+            settings.env[b"HOME"] = home(namespace, self._credentials.uid)
+        self._name = _find(self.sandbox, self._context, settings.argv[0], settings.env)
+
+    def prepare_root(self) -> None:
+        """Make the root with all that is mounted in it ready, for a command or to be looked at.  `CannotRun`."""
         from containers import roots
 
         settings = self.settings
@@ -181,14 +194,6 @@ class Running:
             mounts.mount(namespace, settings, self._scratch, sandbox, made_up, terminal)
         if settings.image is not None:
             settings.image.settle(namespace, settings)
-        self._credentials = settings.credentials or Credentials(*settings.uid_gid)
-        if settings.workdir_made:
-            _make_directories(namespace, settings.workdir)
-        self._context = _context(namespace, settings.workdir, settings.workdir_asked)
-        self._context.umask = settings.umask
-        if settings.home and b"HOME" not in settings.env:
-            settings.env[b"HOME"] = home(namespace, self._credentials.uid)
-        self._name = _find(sandbox, self._context, settings.argv[0], settings.env)
 
     def launch(self, held: bool = False) -> int:
         """Start the command as init; its pid.  `CannotRun`.  `held`: the supervisor is yet to let it go."""
@@ -480,8 +485,19 @@ def _log(sandbox: Sandbox, settings: Settings):
     return SandboxLog(sandbox, *settings.trace)
 
 
+_shows: dict[int, bytes] = {}  # by the pid of the process: its children have descriptors of their own
+
+
 def _descriptors() -> bytes:
-    """The /proc directory through whose fd/ a guest's execve reaches the supervisor's files.
+    """The /proc directory through whose fd/ a guest's execve reaches the supervisor's files, one for all supervisors here."""
+    pid = os.getpid()
+    if pid not in _shows:
+        _shows[pid] = _show_descriptors()
+    return _shows[pid]
+
+
+def _show_descriptors() -> bytes:
+    """Have the descriptors shown to guests.
 
     The kernel lets a task follow another's descriptors only if it has that other's capabilities.  Where the
     supervisor has some (root), a thread that has given them up shows the same descriptors.

@@ -21,6 +21,7 @@ class Scratch:
     def __init__(self) -> None:
         self._bases: dict[str, str] = {}  # place -> our directory there
         self._locks: list[int] = []
+        self._held: list[int] = []
         self._janitor: tuple[int, int] | None = None  # pid, our end of its pipe
         self._count = 0
 
@@ -31,6 +32,10 @@ class Scratch:
     def disk(self) -> bytes:
         """The same where much may be put: in the user's cache, else where temporary files are kept."""
         return self._new(cache_place() or _temporary())
+
+    def hold(self, fd: int) -> None:
+        """Keep a descriptor, a lock say, open until `close`."""
+        self._held.append(fd)
 
     def _new(self, place: str) -> bytes:
         if place not in self._bases:
@@ -53,7 +58,9 @@ class Scratch:
         self._bases[place] = base
 
     def close(self) -> None:
-        """Remove everything and wait for the janitor to end."""
+        """Remove everything and wait for the janitor to end; let go of what is held."""
+        while self._held:
+            os.close(self._held.pop())
         if self._janitor is not None:
             pid, pipe = self._janitor
             os.close(pipe)

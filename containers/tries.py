@@ -149,7 +149,7 @@ def create(name: str | None, argv: list[str], root: str = "/") -> Try:
 
 def _settle(building: Path, name: str | None, meta: dict) -> Try:
     """Move a try that is complete to its name.  `CannotRun` where the name is taken."""
-    for candidate in [name] if name is not None else _ideas():
+    for candidate in [name] if name is not None else ideas():
         _write_meta(building, {"name": candidate} | meta)
         path = building.with_name(candidate)
         try:
@@ -223,14 +223,14 @@ def _no_try(name: str) -> CannotRun:
     return CannotRun(f"{name}: there is no such try; `int80 try --list` shows those there are")
 
 
-def _ideas():
-    """Names that are easy to say, in an order that differs from run to run."""
+def ideas(kind: str = "try"):
+    """Names that are easy to say, in an order that differs from run to run; then numbers of the kind."""
     import random
 
     pairs = [f"{one}-{other}" for one in _FIRST.split() for other in _SECOND.split()]
     random.shuffle(pairs)
     yield from pairs
-    yield from (f"try-{number}" for number in range(1, 1 << 30))
+    yield from (f"{kind}-{number}" for number in range(1, 1 << 30))
 
 
 def _flock(fd: int) -> None:

@@ -131,3 +131,14 @@ def pids_with(marker: str) -> list[int]:
             except OSError:
                 continue
     return found
+
+
+@pytest.fixture
+def engine(int80: list[str], tmp_path: Path, root: Path):
+    """Containers in a store of the test's own, none of which is left at the end."""
+    from engine import Engine
+
+    (tmp_path / "data").mkdir()
+    made = Engine(int80, tmp_path / "data", root)
+    yield made
+    made.close()

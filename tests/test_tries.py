@@ -60,10 +60,10 @@ def test_a_new_try_is_empty_and_says_what_it_is_for(store):
 
 
 def test_a_try_without_a_name_gets_one_that_is_free(monkeypatch):
-    monkeypatch.setattr(tries, "_ideas", lambda: iter(["first", "second"]))
+    monkeypatch.setattr(tries, "ideas", lambda: iter(["first", "second"]))
     assert [tries.create(None, []).name for _ in range(2)] == ["first", "second"]
     monkeypatch.undo()
-    assert re.fullmatch("[a-z]+-[a-z]+", next(tries._ideas()))
+    assert re.fullmatch("[a-z]+-[a-z]+", next(tries.ideas()))
 
 
 def test_a_name_is_taken_once():

@@ -27,9 +27,9 @@ _LEVEL = 6  # of gzip
 
 
 class Upper:
-    """A directory of changes, locked for ourselves; `beside` keeps owners for it.  `ImageError`."""
+    """A directory of changes, locked for ourselves unless nobody can change it anyway (`still`).  `ImageError`."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, still: bool = False) -> None:
         self.path = Path(path)
         try:
             self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -38,7 +38,8 @@ class Upper:
         self.place = self.path / STORE
         if not self.place.is_dir():
             raise ImageError(f"{path}: no directory that `int80 run --upper` has kept changes in")
-        lock_upper(path)
+        if not still:
+            lock_upper(path)
         self.work = self.place / "work"
 
     def fs(self) -> HostFs:

@@ -230,3 +230,10 @@ def prepare(word: str, when: str, platform: str | None) -> ImageRoot:
             return ImageRoot(store, image, limits, progress)
     except KeyboardInterrupt:
         interrupted()
+
+
+def pinned(digest: str) -> ImageRoot:
+    """The image of a manifest that somebody has held (`Store.hold`), whatever it is called by now.  `ImageError`."""
+    store, limits = Store(), Limits()
+    with shown_progress() as progress:
+        return ImageRoot(store, store.by_digest(digest), limits, progress)

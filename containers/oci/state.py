@@ -256,18 +256,8 @@ class Container:
 
     def lives(self) -> bool:
         """Whether its monitor does, or the command that is about to make it."""
-        if self.locked:
+        if self.locked or self.has_monitor():
             return True
-        try:
-            alive = os.open(self.path(_ALIVE), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            asked = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-            if _LOCK.unpack(fcntl.fcntl(alive, fcntl.F_GETLK, asked))[0] != fcntl.F_UNLCK:
-                return True
-        finally:
-            os.close(alive)
         try:
             fcntl.flock(self.directory, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -275,13 +265,25 @@ class Container:
         fcntl.flock(self.directory, fcntl.LOCK_UN)
         return False
 
+    def has_monitor(self) -> bool:
+        """Whether another process is its monitor."""
+        try:
+            alive = os.open(self.path(_ALIVE), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            asked = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            return _LOCK.unpack(fcntl.fcntl(alive, fcntl.F_GETLK, asked))[0] != fcntl.F_UNLCK
+        finally:
+            os.close(alive)
+
     def live(self) -> None:
         """Take the lock as the container's monitor, a fork of the command that has claimed the container."""
         directory = os.open(self.path("."), _DIRECTORY)
-        os.close(self.directory)
-        self.directory = directory
         self._alive = os.open(self.path(_ALIVE), os.O_WRONLY | os.O_CLOEXEC)  # never to be closed: the lock would go
         fcntl.lockf(self._alive, fcntl.LOCK_EX)
+        os.close(self.directory)  # only now: there is no moment without a lock
+        self.directory = directory
 
     def status(self) -> str:
         """creating, created, running, paused or stopped."""

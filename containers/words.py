@@ -1,0 +1,67 @@
+"""Which containers a command is about, where a word is both an OCI runtime's and an everyday one.
+
+An OCI runtime's options before the command say so (`runner`); else it is the container that decides: one of the
+runtime's state directory is its own.
+"""
+
+from __future__ import annotations
+
+_TAKES = {  # options with a value, of all kinds of command
+    "exec": (
+        "-e", "--env", "--env-file", "-u", "--user", "-w", "--workdir", "--cwd", "-p", "--process", "-g", "--additional-gids",
+        "-c", "--cap", "--process-label", "--apparmor", "--cgroup", "--console-socket", "--pid-file", "--preserve-fds",
+        "--detach-keys",
+    ),
+    "kill": ("-s", "--signal"),
+    "ps": ("-f", "--filter", "--format", "-n", "--last"),
+    "start": ("--detach-keys",),
+    "commit": ("-c", "--change", "-m", "--message", "-a", "--author", "--lower"),
+    "export": ("-o", "--output"),
+}  # fmt: skip
+
+
+def name_bundle_container(command: str, words: list[str]) -> bool:
+    """Whether words that follow a command name a container that `create`, or `run` with a bundle, has made."""
+    name = _first(words, _TAKES.get(command, ()))
+    if name is None:
+        return False
+    from containers.oci.state import ContainerError, Registry, default_root
+
+    try:
+        Registry(default_root()).find(name).close()
+    except ContainerError:
+        return False
+    return True
+
+
+def name_kept_container(command: str, words: list[str]) -> bool:
+    """Whether words that follow a command name a container that `run -d` or `run --name` has made."""
+    name = _first(words, _TAKES.get(command, ()))
+    if name is None:
+        return False
+    from containers.engine.record import Store
+    from containers.sandbox import CannotRun
+
+    try:
+        return Store().lookup(name) is not None
+    except CannotRun:
+        return True  # several
+
+
+def _first(words: list[str], takes: tuple[str, ...]) -> str | None:
+    """The first word that is neither an option nor an option's value."""
+    rest = iter(words)
+    for word in rest:
+        if word == "--":
+            return next(rest, None)
+        if not word.startswith("-") or word == "-":
+            return word
+        if word.startswith("--"):
+            if word in takes:
+                next(rest, None)
+            continue
+        letters = [f"-{letter}" for letter in word[1:]]
+        taking = next((index for index, letter in enumerate(letters) if letter in takes), None)
+        if taking == len(letters) - 1:
+            next(rest, None)
+    return None

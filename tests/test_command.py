@@ -114,6 +114,12 @@ def test_a_guest_crash_is_reported_when_asked_for(run, guest):
     assert loud.stderr.startswith(b"int80: process 1: SIGSEGV at 0x")
 
 
+def test_a_fault_that_its_program_handles_is_no_crash(run, guest):
+    handled = run.put(guest("handled"))
+    done = run(handled, options=("--verbose",))
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"handled\n", b"")
+
+
 def test_a_call_that_is_not_there_is_spoken_of_once_when_asked_for(run, guest):
     absent = run.put(guest("absent"))
     assert run(absent).stderr == b""

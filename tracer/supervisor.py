@@ -543,7 +543,7 @@ class Supervisor:
             else:
                 self._leave_gate(task, registers)
         if self.options.verbose and number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE):
-            self._say_fault(task, number)
+            self._say_crash(task, number)
         self._translate_siginfo(task)
         if self.log is not None:
             self.log.signal(task, number, ptrace.siginfo(task.tid))
@@ -565,7 +565,10 @@ class Supervisor:
         if told != info:
             ptrace.set_siginfo(task.tid, told)
 
-    def _say_fault(self, task: TracedTask, number: int) -> None:
+    def _say_crash(self, task: TracedTask, number: int) -> None:
+        """Speak of a fault that ends a process; those that it handles are its own way to work, as Java's is."""
+        if _has_signal(task, b"SigCgt", number) or _has_signal(task, b"SigIgn", number):
+            return
         registers = ptrace.getregs(task.tid)
         name = signal.Signals(number).name
         say(f"process {self.tree.guest(task.process.pid)}: {name} at {registers[RIP]:#x}")
@@ -608,9 +611,7 @@ class Supervisor:
         registers[ORIG_RAX] = _SKIPPED
         registers[RIP] = at
         ptrace.setregs(task.tid, registers)
-        with open(f"/proc/{task.process.pid}/task/{task.tid}/status", "rb") as status:
-            blocked = next(int(line.split()[1], 16) for line in status if line.startswith(b"SigBlk"))
-        if blocked >> signal.SIGSEGV - 1 & 1:  # a true fault is not held up by that, ours would be
+        if _has_signal(task, b"SigBlk", signal.SIGSEGV):  # a true fault is not held up by that, ours would be
             gate.enter(task, registers, at, False, self.options.patch)
             self.resume(task)
             return
@@ -1098,6 +1099,12 @@ def _executable(fd: int) -> bool:
     shared = status.st_gid in (os.getegid(), *os.getgroups())
     right = 0o100 if status.st_uid == os.geteuid() else 0o010 if shared else 0o001
     return bool(status.st_mode & right) and os.access(b"/proc/self/fd/%d" % fd, os.X_OK)
+
+
+def _has_signal(task: TracedTask, mask: bytes, number: int) -> bool:
+    """Whether a signal is in one of the masks of proc_pid_status(5)."""
+    with open(f"/proc/{task.process.pid}/task/{task.tid}/status", "rb") as status:
+        return bool(next(int(line.split()[1], 16) for line in status if line.startswith(mask)) >> number - 1 & 1)
 
 
 def _alive(tid: int) -> bool:

@@ -22,7 +22,8 @@ def stores(tmp_path, monkeypatch) -> tuple[Registry, Store]:
 
 @pytest.mark.parametrize("given", [
     ("start", "bundled"), ("kill", "bundled", "KILL"), ("kill", "-s", "9", "bundled"), ("ps", "bundled"),
-    ("ps", "-f", "json", "bundled"), ("exec", "-it", "bundled", "sh"), ("exec", "-e", "A=kept", "bundled", "sh"), ("exec", "-ite", "A=b", "bundled"),
+    ("ps", "-f", "json", "bundled"), ("exec", "-it", "bundled", "sh"), ("exec", "-e", "A=kept", "bundled", "sh"),
+    ("exec", "-ite", "A=b", "bundled"),
     ("exec", "--process", "file", "bundled"), ("exec", "--env=kept", "--", "bundled", "sh"), ("pause", "bundled"),
 ])  # fmt: skip
 def test_a_runtimes_container_makes_it_a_runtimes_command(stores, given):

@@ -41,4 +41,9 @@ _NEW = (
 )
 
 LINUX: dict[int, str] = dict(enumerate(_OLD.split())) | dict(enumerate(_NEW.split(), 424))
-HOST: dict[int, str] = {0: "exit", 1: "write"}
+HOST: dict[int, str] = dict(
+    enumerate(
+        "exit write container_create container_start container_state container_kill container_wait container_delete "
+        "container_list".split()
+    )
+)

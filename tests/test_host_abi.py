@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -275,3 +276,20 @@ def test_when_the_host_program_ends_so_do_its_containers(int80, run, programs, b
     assert child.wait(30) == (128 + number if number != signal.SIGKILL else -number)
     wait_for(lambda: not any(task.is_running() for task in tasks))
     child.stdout.close()
+
+
+def test_the_log_shows_them_in_words(calls, bundle, tmp_path):
+    words = ("create:" + bundle("one"), "create:/nowhere", "start:1", "wait:1", "state:1", "kill:1:9", "list", "delete:1")
+    calls(*words, options=(f"--trace={tmp_path / 'log'}", "--trace-options", "-e trace=/^container -s 6"))
+    lines = [line.split(None, 1)[1].removesuffix(" [supervisor]") for line in (tmp_path / "log").read_text().splitlines()]
+    assert [re.sub(" +", " ", line) for line in lines if "wait" not in line and "state" not in line] == [
+        'container_create("/one") = 1',
+        'container_create("/nowhere") = 4 NOT_FOUND (failed)',
+        "container_start(1) = 0",
+        "container_kill(1, SIGKILL) = 8 WRONG_STATE (failed)",
+        "container_list([1], 16) = 1",
+        "container_delete(1) = 0",
+        "+++ exited with 7 +++",
+    ]
+    assert any(re.match(r"container_wait\(1\) += 0$", line) for line in lines)
+    assert any(re.match(r'container_state\(1, "\\1\\0\\0\\0\\3\\0"\.\.\., \d+\) += \d+$', line) for line in lines)

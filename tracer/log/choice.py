@@ -158,7 +158,7 @@ def calls(text: str, names: dict[str, dict[int, str]], option: str = "trace") ->
         known = _known(names["linux"])
         if name.startswith("/"):
             try:
-                return [other for other in known if re.search(name[1:], other)]
+                return [other for other in (*known, *names["host"].values()) if re.search(name[1:], other)]
             except re.error as problem:
                 raise ChoiceError(f"-e {option}={text}: {name} is not a regular expression: {problem}") from None
         if name.isdecimal() and int(name) < _NUMBERS:

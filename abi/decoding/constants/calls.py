@@ -41,9 +41,7 @@ _NEW = (
 )
 
 LINUX: dict[int, str] = dict(enumerate(_OLD.split())) | dict(enumerate(_NEW.split(), 424))
-HOST: dict[int, str] = dict(
-    enumerate(
-        "exit write container_create container_start container_state container_kill container_wait container_delete "
-        "container_list".split()
-    )
-)
+HOST: dict[int, str] = {
+    0: "exit", 1: "write", 2: "container_create", 3: "container_start", 4: "container_state", 5: "container_kill",
+    6: "container_wait", 7: "container_delete", 8: "container_list",
+}  # fmt: skip

@@ -220,7 +220,9 @@ class Asides:
     def close(self) -> None:
         """Wait for the workers, whose callers have all ended: past the interpreter's end a wake-up would kill."""
         while self._working:
-            self.patience()
+            for parked in list(self._working):
+                parked.called_off = True
+                parked.wake()
             time.sleep(_HALF_MILLISECOND)
         self.finish()
         os.close(self.ready)

@@ -432,6 +432,11 @@ class Supervisor:
             pass  # the next call that wants them is given what there is
 
     def _ended(self, task: TracedTask, status: int) -> None:
+        if task.tid == task.process.pid:
+            # The first of a process is the last whose end is told.  Who is left executed a program, had that one's number
+            # already, and was killed before it could say so.
+            for left in [left for left in task.process.tasks.values() if left is not task]:
+                self._ended(left, status)
         self.tree.forking.discard(task.tid)
         if self.log is not None:
             self.log.ended(task, status)

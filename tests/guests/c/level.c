@@ -336,8 +336,24 @@ static void killed_threads(int i)
 	reap(pid);
 }
 
+/* A thread executes, in the place and under the number of the first, and is killed on the way. */
+static void killed_execs(int i)
+{
+	pid_t pid = fork();
+	if (!pid) {
+		pthread_t thread;
+		pthread_create(&thread, NULL, supersede, (void *)0);
+		pause();
+	}
+	for (int n = 0; n < i % 128 * 16; n++)
+		sched_yield();
+	kill(pid, SIGKILL);
+	reap(pid);
+}
+
 static const struct { const char *name; void (*once)(int); } kinds[] = {
 	{"forks", forks}, {"orphans", orphans}, {"execs", execs}, {"threads", threads}, {"killed-threads", killed_threads},
+	{"killed-execs", killed_execs},
 	{"files", files}, {"directories", directories}, {"fifos", fifos}, {"fifos-given-up", fifos_given_up},
 	{"unix-sockets", unix_sockets}, {"inet-sockets", inet_sockets}, {"terminals", terminals}, {"processes", processes},
 	{"objects", objects}, {"users", users},

@@ -23,7 +23,6 @@ from vfs.rights import WRITE
 _TYPE = 0xF
 _FLAGS = host.SOCK_NONBLOCK | host.SOCK_CLOEXEC
 _TCP, _UDP, _ICMP, _ICMPV6, _UDPLITE = 6, 17, 1, 58, 136
-_NETLINK_ROUTE, _NETLINK_KOBJECT_UEVENT = 0, 15
 _W_OK = 2
 
 _INSIDE = "internet sockets reach the sandbox's own loopback, or with --net host what is allowed (docs/security.md)"
@@ -37,7 +36,8 @@ _INSIDE = "internet sockets reach the sandbox's own loopback, or with --net host
     "socket",
     "unix, internet (TCP and UDP) and NETLINK_ROUTE sockets; raw ones are EPERM, other families EAFNOSUPPORT",
     Support.PARTIAL,
-    when=[When(0, (AF_UNIX,), Plane.NATIVE)],
+    # With --net host the call is steered, and what is made up here can be handed over by an answer only.
+    when=[When(0, (AF_UNIX,), Plane.NATIVE), When(2, (host.NETLINK_SOCK_DIAG, host.NETLINK_KOBJECT_UEVENT), Plane.ANSWER)],
 )
 def socket(call: Call):
     """socket(2).  A real internet socket is made by the guest itself, so that it has the guest's rights, which are none."""
@@ -55,13 +55,13 @@ def socket(call: Call):
         case c if c == AF_NETLINK:
             if kind not in (SOCK_RAW, SOCK_DGRAM):
                 raise SysError(Kind.ESOCKTNOSUPPORT)
-            if protocol not in (_NETLINK_ROUTE, _NETLINK_KOBJECT_UEVENT):
+            if protocol not in (host.NETLINK_ROUTE, host.NETLINK_SOCK_DIAG, host.NETLINK_KOBJECT_UEVENT):
                 raise SysError(Kind.EPROTONOSUPPORT)
-            if network.on_host and protocol == _NETLINK_ROUTE:
+            if network.on_host and protocol == host.NETLINK_ROUTE:
                 return Native()
             from abi.net import netlink
 
-            fd = netlink.socket(network, flags & host.SOCK_NONBLOCK)
+            fd = netlink.socket(network, flags & host.SOCK_NONBLOCK, protocol)
         case c if c == AF_PACKET:
             raise SysError(Kind.EPERM)
         case c if c == AF_UNIX:

@@ -15,7 +15,7 @@ from abi.dispatch import Later, Native, dispatch
 from abi.errors import SysError
 from abi.net import netlink, options
 from abi.net.addresses import Inet, unix_name
-from abi.net.host import AF_INET, AF_INET6, AF_NETLINK, AF_UNIX
+from abi.net.host import AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, NETLINK_SOCK_DIAG
 from abi.net.network import Allowed, Network
 from abi.sandbox import Sandbox
 from abi.tables import linux as LINUX
@@ -473,6 +473,15 @@ def test_nothing_of_the_network_is_changed_by_netlink(kind, expected):
     (answer,) = netlink.replies(request(kind, 5), 1)
     ((told, _, _, _, body),) = headers(answer)
     assert (told, struct.unpack_from("<i", body)[0]) == (2, -expected)
+
+
+def test_sock_diag_knows_no_family_so_that_ss_reads_proc(call):
+    fd = made(call, AF_NETLINK, 3, NETLINK_SOCK_DIAG)
+    os.write(fd, request(20))
+    ((_, answer),) = call.served
+    assert answer() is True
+    ((told, _, _, _, body),) = headers(os.read(fd, 4096))
+    assert (told, struct.unpack_from("<i", body)[0]) == (2, -errno.ENOENT)
 
 
 def test_netlink_that_makes_no_sense_is_not_answered():

@@ -70,6 +70,19 @@ C
     """, "nginx", "curl") == ["page"] * 6
 
 
+@pytest.mark.parametrize("net", ["none", "host"])
+def test_ss_lists_the_sandboxes_sockets_and_has_nothing_to_complain_of(shell, net):
+    assert shell("""
+        /usr/bin/python3 -c '
+import socket, subprocess
+server = socket.create_server(("127.0.0.1", 0))
+port = server.getsockname()[1]
+done = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True)
+print(sum(f":{port} " in line for line in done.stdout.splitlines()), len(done.stdout.splitlines()), done.stderr)
+socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 15).bind((0, 1))  # NETLINK_KOBJECT_UEVENT'
+    """, "ss", options=("--net", net)) == ["1 1 "]
+
+
 def test_socat_over_every_kind_of_name(shell):
     assert shell("""
         for server in UNIX-LISTEN:/tmp/socat ABSTRACT-LISTEN:socat TCP4-LISTEN:700 TCP6-LISTEN:701; do

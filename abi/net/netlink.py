@@ -3,7 +3,9 @@
 The guest's socket is one end of a pair of unix sockets, so whatever it sends arrives here, by whichever call, and what it
 is told waits where it can be polled for.  There is one interface, the loopback; there are no routes; and nothing can be
 changed, which takes a capability that an unprivileged guest of a network namespace has not.
-rtnetlink(7), netlink(7).
+
+NETLINK_SOCK_DIAG knows no family of sockets, with a network too, as in a kernel whose modules for that are not loaded: then
+ss(8) reads /proc/net, which has the sandbox's own.  rtnetlink(7), netlink(7), sock_diag(7).
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ MTU, INDEX, NAME = 65536, 1, b"lo\0"
 _QUEUE_MAX = 1 << 16
 
 
-def socket(network, flags: int) -> int:
+def socket(network, flags: int, protocol: int) -> int:
     """A new netlink socket, the guest's end of it."""
     theirs, ours = host.socketpair(host.SOCK_SEQPACKET | host.SOCK_CLOEXEC)
     network.portids = network.portids % 0x7FFFFF + 1
@@ -41,11 +43,11 @@ def socket(network, flags: int) -> int:
         os.set_blocking(theirs, False)
     os.set_blocking(ours, False)
     port = network.portids
-    network.serve(ours, lambda: _answer(ours, port))
+    network.serve(ours, lambda: _answer(ours, port, protocol))
     return theirs
 
 
-def _answer(fd: int, port: int) -> bool:
+def _answer(fd: int, port: int, protocol: int) -> bool:
     """Read what the guest's end has sent, and reply; False when that end is closed."""
     while True:
         try:
@@ -56,7 +58,7 @@ def _answer(fd: int, port: int) -> bool:
             return False
         if not request:
             return False
-        for message in replies(request, port):
+        for message in replies(request, port, protocol):
             try:
                 host.sendmsg(fd, message, flags=host.MSG_DONTWAIT | host.MSG_NOSIGNAL)
             except OSError as problem:
@@ -65,7 +67,7 @@ def _answer(fd: int, port: int) -> bool:
                 break  # it does not read: what is lost is its own
 
 
-def replies(data: bytes, port: int) -> list[bytes]:
+def replies(data: bytes, port: int, protocol: int = host.NETLINK_ROUTE) -> list[bytes]:
     """The datagrams that answer one."""
     result = []
     position = 0
@@ -74,7 +76,9 @@ def replies(data: bytes, port: int) -> list[bytes]:
         if not _HEADER.size <= length <= len(data) - position:
             break
         request = data[position : position + length]
-        if flags & _F_REQUEST and kind >= 16:
+        if flags & _F_REQUEST and kind >= 16 and protocol == host.NETLINK_SOCK_DIAG:
+            result.append(_failure(errno.ENOENT, sequence, port, request))
+        elif flags & _F_REQUEST and kind >= 16:
             result += _reply(kind, flags, sequence, port, request)
         elif flags & _F_ACK:
             result.append(_message(_ERROR, 0, sequence, port, struct.pack("<i", 0) + request[: _HEADER.size]))

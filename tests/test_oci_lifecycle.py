@@ -426,6 +426,15 @@ def test_further_descriptors_are_passed_and_no_others(runtime, bundle, tmp_path)
     assert listed.split() == ["0", "1", "2", "3", "4", "5"]  # the last is the directory that ls reads
 
 
+def test_what_else_was_open_for_create_is_not_open_in_what_it_leaves(runtime, bundle):
+    read, write = os.pipe()
+    runtime.ok("create", "--bundle", str(bundle.path), "one", pass_fds=(write,))
+    os.close(write)
+    with open(read, "rb") as pipe:
+        assert pipe.read() == b""  # to the end: nobody has the other side
+    assert runtime.status("one") == "created"
+
+
 def test_descriptors_of_socket_activation_are_passed_with_their_number(runtime, bundle, tmp_path):
     bundle.runs("sh", "-c", "echo $LISTEN_FDS $LISTEN_PID >&3")
     with (tmp_path / "third").open("wb") as third:

@@ -27,6 +27,11 @@ class Log:
             except OSError as problem:
                 raise ValueError(f"--log {path}: {problem.strerror.lower()}") from None
 
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What is open for it."""
+        return () if self._file is None else (self._file,)
+
     def error(self, message: str) -> None:
         self._write("error", message)
         if not self.quiet:

@@ -460,10 +460,19 @@ def why(problem: Exception) -> str:
     return (problem.strerror or str(problem)).lower() if isinstance(problem, OSError) else str(problem)
 
 
+def _keep(wanted: set[int]) -> None:
+    """Close what somebody has left open for the command, as a shell does: it was not meant for a process that stays."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) not in wanted:
+            with contextlib.suppress(OSError):  # the directory that is being read
+                os.close(int(name))
+
+
 def become(container: Container, registry: Registry, settings: Settings, start_hooks, log: Log, channel: socket.socket,
            tty: int | None, more: tuple[int, ...]):  # fmt: skip
     """The calling process, a fork of `create`, is the monitor from now on; it never returns."""
     status = _LOST << 8
+    _keep({channel.fileno(), container.directory, *more, *([] if tty is None else [tty]), *log.descriptors})
     monitor = Monitor(container, registry, settings, start_hooks, log, channel)
     try:
         os.setsid()

@@ -48,7 +48,10 @@ def test_a_signal_is_named_with_or_without_sig_or_numbered(text, number):
     assert read(f"chdir:signal={text}").what.signal == number
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("1500", 0.0015), ("2ms", 0.002), ("1.5us", 1.5e-6), ("3s", 3.0), ("5ns", 5e-9)])
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1500", 0.0015), ("2ms", 0.002), ("1.5us", 1.5e-6), ("3s", 3.0), ("5ns", 5e-9), ("9" * 30 + "s", 1e9)],
+)
 def test_a_delay_is_microseconds_unless_it_has_a_unit(text, seconds):
     assert read(f"chdir:delay_enter={text}").what.delay_enter == pytest.approx(seconds)
 

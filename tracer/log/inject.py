@@ -19,6 +19,7 @@ from abi.errors import LinuxErrno
 from tracer import ptrace
 from vfs.kernel import quick
 
+_FOR_EVER = 1e9  # seconds, of which timers do not take any number
 _MOST = 0xFFFF  # of an invocation's number, a step
 _DELAY = re.compile(r"(\d+(?:\.\d+)?)(s|ms|us|ns)?")
 _SIGINFO = struct.Struct("<iii4xi")  # siginfo_t: si_signo, si_errno, si_code, si_pid
@@ -177,7 +178,7 @@ def _delay(text: str) -> float:
     match = _DELAY.fullmatch(text)
     if match is None:
         raise ValueError("a delay is a number of microseconds, or one with s, ms, us or ns behind it")
-    return float(match[1]) * _UNITS[match[2]]
+    return min(float(match[1]) * _UNITS[match[2]], _FOR_EVER)
 
 
 def _poke(text: str) -> None:

@@ -253,8 +253,11 @@ def test_a_word_after_two_dashes_is_a_command(command, image, layout: Layout):
 
 
 def test_options_of_images_need_one(command):
-    refused(command("run", "--entrypoint", "x", "ls", status=125), "--entrypoint", "about an image")
     refused(command("run", "--platform", "linux/arm64", "--", "ls", status=125), "--platform", "about an image")
+
+
+def test_without_an_image_an_entry_point_comes_before_the_command(command):
+    assert command("run", "--entrypoint", "echo", "--", "said").stdout == "said\n"
 
 
 def test_never_pulls_nothing(command):

@@ -50,6 +50,7 @@ def root(ordinary):
     kept = os.environ.get("INT80_DEBIAN")
     place = Path(kept or tempfile.mkdtemp(dir="/var/tmp", prefix="int80-debian-"))
     place.mkdir(exist_ok=True)
+    place.chmod(0o755)  # it is to be /, which everybody inside searches
     try:
         if not any(place.iterdir()):
             os.chown(place, *([_USER, _USER] if os.geteuid() == 0 else [-1, -1]))

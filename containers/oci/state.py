@@ -21,6 +21,7 @@ import os
 import re
 import stat
 import struct
+import time
 from datetime import UTC, datetime
 
 from vfs.removal import remove_below
@@ -29,6 +30,7 @@ VERSION = "1.2.0"  # of the runtime-spec that records are written by
 
 _ID = re.compile(r"[\w+,.-]+", re.ASCII)
 _UNDER_WAY = "~"
+_TRIES, _A_MOMENT = 100, 0.01  # seconds
 _RECORD = "state.json"
 _ALIVE = "alive"
 _LOCK = struct.Struct("hhqqi4x")  # struct flock
@@ -216,17 +218,19 @@ class Registry:
 
 
 def _remove(path: str, directory: int) -> None:
-    """Remove a directory that nobody looks for any more, though a sweep may be at it too."""
-    while True:
+    """Remove a directory that nobody looks for any more, though a sweep may be at it too, or a monitor about to end."""
+    for _ in range(_TRIES):
         try:
             remove_below(directory)
             os.rmdir(path)
         except FileNotFoundError:
             if os.path.lexists(path):
                 continue
-        except OSError:
-            pass  # the next sweep may be luckier
-        return
+        except OSError as problem:
+            if problem.errno == errno.ENOTEMPTY:
+                time.sleep(_A_MOMENT)
+                continue
+        return  # where it cannot be removed, the next sweep may be luckier
 
 
 class Container:

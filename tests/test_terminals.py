@@ -377,6 +377,7 @@ def inside(screen, int80) -> Screen:
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
 def test_tmux_and_its_server_run_inside(inside):
+    inside.run("export TMUX_TMPDIR=$(mktemp -d); echo ma''de", "made")  # /tmp may have one of this machine's
     inside.run("tmux -L inner -f /dev/null new-session 'PS1=WINDOW\\>\\  exec sh'", "WINDOW> ")
     inside.run("echo $((40 + 2)) pane $TMUX_PANE", "42 pane %0")
     inside.run("sh -c 'echo start''ed; exec sleep 1000'", "started")
@@ -422,9 +423,10 @@ def test_ssh_logs_in_over_the_loopback_inside(inside):
     inside.until("ready")
     inside.run("$ssh 'echo no terminal: $(tty); exit 7'; echo st''atus $?", "no terminal: not a tty\r\nstatus 7")
     inside.resize(33, 101)
-    inside.run("$ssh -t 'stty size; until stty size | grep \"34 102\"; do :; done; sleep 1000'", "33 101")
+    waits = 'until [ \"$(stty size)\" = \"34 102\" ]; do :; done; echo res\"\"ized; exec sleep 1000'
+    inside.run(f"$ssh -t 'stty size; {waits}'", "33 101")
     inside.resize(34, 102)
-    inside.until("34 102")
+    inside.until("resized")
     inside.type("\x03")
     inside.until("IN> ")
     inside.run("$ssh -t 'echo fi''rst; exec cat'", "first")

@@ -277,8 +277,8 @@ def test_the_help_has_a_legend(trace):
 
 _CATCH = """
 import os, signal, sys
-signal.signal(signal.{name}, lambda *_: (print("caught", flush=True), os._exit(5)))
-print("ready", flush=True)
+signal.signal(signal.{name}, lambda *_: (os.write(1, b"caught\\n"), os._exit(5)))
+os.write(1, b"ready\\n")
 while True: signal.pause()
 """
 
@@ -331,7 +331,7 @@ def test_tasks_that_outlive_the_command_are_let_go(int80, tmp_path):
         assert tracer.wait(20) == 3
     try:
         assert status(left, "TracerPid") == "0"
-        assert status(left, "State") == "S"
+        wait_for(lambda: status(left, "State") == "S")
     finally:
         os.kill(left, signal.SIGKILL)
 

@@ -315,7 +315,11 @@ def _settings(parser: _Parser, options: argparse.Namespace, on_host: bool, image
         image.user = image.user if options.user is None else options.user
         settings.env = image.environment() | _terminal()
         settings.workdir = os.fsencode(options.workdir or image.workdir)
-    settings.env |= _variables(parser, options)
+    if options.env or options.env_file:
+        from containers.variables import variables
+
+        given = variables(options.env_file, options.env)
+        settings.env |= {os.fsencode(name): os.fsencode(value) for name, value in given.items()}
     settings.hostname = _hostname(parser, options.hostname)
     settings.tty = options.tty
     if options.tty:
@@ -475,31 +479,6 @@ def _environment(uid: int, on_host: bool) -> dict[bytes, bytes]:
 
 def _terminal() -> dict[bytes, bytes]:
     return {b"TERM": os.fsencode(os.environ["TERM"])} if "TERM" in os.environ else {}
-
-
-def _variables(parser: _Parser, options: argparse.Namespace) -> dict[bytes, bytes]:
-    """--env-file and --env: NAME=VALUE, or NAME to pass this one's on."""
-    env: dict[bytes, bytes] = {}
-    items = [(f"--env-file {file}", line) for file in options.env_file for line in _env_lines(parser, file)]
-    for option, item in items + [("--env", item) for item in options.env]:
-        name, equals, value = item.partition("=")
-        if not name or "\0" in item:
-            parser.error(f"{option} {item}: give NAME=VALUE, or NAME to pass yours on")
-        if equals:
-            env[os.fsencode(name)] = os.fsencode(value)
-        elif name in os.environ:
-            env[os.fsencode(name)] = os.fsencode(os.environ[name])
-    return env
-
-
-def _env_lines(parser: _Parser, path: str) -> list[str]:
-    """The lines of a file of variables, but for empty ones and comments."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            lines = [line.rstrip("\n").lstrip() for line in file]
-    except OSError as problem:
-        parser.error(f"--env-file {path}: {problem.strerror.lower()}")
-    return [line for line in lines if line and not line.startswith("#")]
 
 
 def _hostname(parser: _Parser, name: str) -> bytes:

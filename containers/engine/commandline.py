@@ -14,6 +14,7 @@ from containers.engine.record import Record, Store
 from containers.oci.commandline import signal_number
 from containers.oci.state import ContainerError
 from containers.sandbox import CannotRun
+from containers.variables import variables
 
 FAILURE = 125
 STOP_TIMEOUT = 10.0  # seconds
@@ -345,13 +346,7 @@ def _exec(parser, words: list[str], build) -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         parser.error("no command given")
-    env = environment_files(options.env_file)
-    for item in options.env:
-        name, equals, value = item.partition("=")
-        if not name:
-            parser.error(f"--env {item}: give NAME=VALUE, or NAME to pass yours on")
-        if equals or name in os.environ:
-            env[name] = value if equals else os.environ[name]
+    env = variables(options.env_file, options.env)
     if options.tty and "TERM" in os.environ:
         env.setdefault("TERM", os.environ["TERM"])
     wanted = {
@@ -359,27 +354,6 @@ def _exec(parser, words: list[str], build) -> int:
         "detach": options.detach,
     }  # fmt: skip
     return commands.execute(Store(), options.name, wanted, options.interactive, detach_keys(options.detach_keys))
-
-
-def environment_files(paths: list[str]) -> dict[str, str]:
-    """The variables of `--env-file` files: NAME=VALUE, or NAME to pass one's own on; ``#`` begins a comment.  `CannotRun`."""
-    env: dict[str, str] = {}
-    for path in paths:
-        try:
-            with open(path, encoding="utf-8", errors="surrogateescape") as file:
-                lines = file.read().splitlines()
-        except OSError as problem:
-            raise CannotRun(f"--env-file {path}: {problem.strerror.lower()}") from None
-        for number, line in enumerate(lines, 1):
-            text = line.lstrip()
-            if not text or text.startswith("#"):
-                continue
-            name, equals, value = text.partition("=")
-            if not name or any(char.isspace() for char in name) or "\0" in text:
-                raise CannotRun(f"--env-file {path}: line {number} is no variable; write NAME=VALUE")
-            if equals or name in os.environ:
-                env[name] = value if equals else os.environ[name]
-    return env
 
 
 def _cp(parser, words: list[str], build) -> int:

@@ -517,6 +517,7 @@ def test_temporary_names_of_other_tries_and_of_people_stay(trial):
     assert sorted(os.listdir(trial.host / "d")) == sorted([*others, "f"])
 
 
+@pytest.mark.slow
 def test_five_thousand_files_are_applied(trial, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda _fd: None)  # the disk's own speed is not ours
     for number in range(5000):

@@ -407,6 +407,7 @@ def _links(pid: str) -> list[str]:
     return links
 
 
+@pytest.mark.slow
 def test_commands_on_one_container_at_once_leave_it_whole(engine):
     engine.run("sleep", "1000", options=("-d", "--name", "one"))
     for _ in range(3):

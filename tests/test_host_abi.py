@@ -89,7 +89,8 @@ def test_the_example_runs_containers_beside_each_other(run, programs, bundle):
     lines = done.stdout.decode().splitlines()
     assert (done.returncode, done.stderr) == (137, b"")
     assert "one is 1 in first" in lines and "two" in lines
-    assert lines[-3:] == ["container 1 from /one ended with 3", "container 2 from /two ended with 137", "0 containers left"]
+    told = [line for line in lines if line.startswith(("container", "0"))]
+    assert told == ["container 1 from /one ended with 3", "container 2 from /two ended with 137", "0 containers left"]
     assert "rootfs" not in lines and "bin" in lines, "its root is its own"
 
 

@@ -225,6 +225,7 @@ _STEPS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(RUNC is None or os.geteuid() != 0, reason="runc, as root, is what this is compared with")
 def test_every_command_in_every_state_succeeds_and_fails_as_with_runc(tmp_path, bundle):
     bundle.config["process"]["capabilities"] = {}

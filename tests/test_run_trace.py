@@ -248,6 +248,7 @@ def test_random_calls_come_to_the_same_end(traced, guest, gate, trace):
     assert int(traced.output.split()[0]) >= 500
 
 
+@pytest.mark.slow
 def test_no_bad_pointer_in_any_call_hurts_the_log(traced, guest):
     """The same errors as natively, in the same places."""
     program = traced.run.put(guest("pointers"), "pointers")

@@ -30,6 +30,7 @@ def said(output: str) -> list[str]:
     return [line for line in output.splitlines() if "unable to resolve host" not in line]
 
 
+@pytest.mark.slow
 def test_programs_that_change_users_do_as_natively(int80, tmp_path):
     for name in ("upper", "work", "root", "layer"):
         (tmp_path / name).mkdir()

@@ -180,7 +180,7 @@ class Containers:
 
         try:
             config = parse(view.read(b"config.json", _CONFIG_MAX))
-            outcome_ = outcome(config, "", view)
+            settings = outcome(config, "", view).settings
         except ConfigError as problem:
             say(f"container_create: {problem}")
             raise SysError(Kind.EINVAL) from None
@@ -188,7 +188,7 @@ class Containers:
             if problem.errno == errno.EFBIG:
                 raise SysError(Kind.EINVAL) from None
             raise
-        return self._held(config, outcome_.settings)
+        return self._held(config, settings)
 
     def _held(self, config, settings):
         """`settings`, with nothing in them that the host program could not do itself."""

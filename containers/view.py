@@ -44,8 +44,6 @@ class View:
         found = self.find(path)
         if not found.node.is_file:
             raise OSError(errno.EACCES, "not a file")
-        if self._context.rights is not None:
-            self._context.rights.check(found, os.R_OK)
         with open(found.fs.open(found.node, os.O_RDONLY), "rb") as file:
             data = file.read(most + 1)
         if len(data) > most:

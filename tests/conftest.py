@@ -142,3 +142,21 @@ def engine(int80: list[str], tmp_path: Path, root: Path):
     made = Engine(int80, tmp_path / "data", root)
     yield made
     made.close()
+
+
+@pytest.fixture
+def runtime(tmp_path: Path):
+    """The OCI runtime's command, with containers of this test's own, which end with it."""
+    from runtimes import Runtime
+
+    made = Runtime(tmp_path)
+    yield made
+    made.clear()
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, root: Path):
+    """A bundle with a busybox root."""
+    from runtimes import Bundle
+
+    return Bundle(tmp_path / "bundle", root)

@@ -9,20 +9,8 @@ import socket
 import subprocess
 
 import pytest
-from runtimes import Bundle, Runtime, alive, eventually, gone, kill
+from runtimes import alive, eventually, gone, kill
 from test_oci_lifecycle import console, read_until, received  # noqa: F401
-
-
-@pytest.fixture
-def runtime(tmp_path):
-    made = Runtime(tmp_path)
-    yield made
-    made.clear()
-
-
-@pytest.fixture
-def bundle(tmp_path, root):
-    return Bundle(tmp_path / "bundle", root)
 
 
 @pytest.fixture

@@ -7,22 +7,10 @@ import os
 import subprocess
 
 import pytest
-from runtimes import Bundle, Runtime, alive, eventually, gone
+from runtimes import Bundle, alive, eventually, gone
 
 _CREATE_PHASES = ("prestart", "createRuntime", "createContainer")
 _PHASES = (*_CREATE_PHASES, "startContainer", "poststart", "poststop")
-
-
-@pytest.fixture
-def runtime(tmp_path):
-    made = Runtime(tmp_path)
-    yield made
-    made.clear()
-
-
-@pytest.fixture
-def bundle(tmp_path, root):
-    return Bundle(tmp_path / "bundle", root)
 
 
 @pytest.fixture

@@ -20,18 +20,6 @@ from runtimes import INT80, Bundle, Runtime, alive, eventually, gone, kill
 RUNC = shutil.which("runc")
 
 
-@pytest.fixture
-def runtime(tmp_path):
-    made = Runtime(tmp_path)
-    yield made
-    made.clear()
-
-
-@pytest.fixture
-def bundle(tmp_path, root):
-    return Bundle(tmp_path / "bundle", root)
-
-
 # -- the states -------------------------------------------------------------------------------------
 
 

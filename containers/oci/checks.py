@@ -99,11 +99,7 @@ def check_process(process: Process, problems: Problems, prefix: str) -> None:
     seen: set[str] = set()
     for index, limit in enumerate(process.rlimits):
         path = f"{prefix}rlimits[{index}]."
-        if limit.type not in RLIMITS:
-            raise problems.error(path + "type", "is not a resource limit of Linux")
-        if limit.type in seen:
-            raise problems.error(path + "type", "stands there twice")
-        seen.add(limit.type)
+        _check_type(limit.type, RLIMITS, "a resource limit of Linux", seen, path, problems)
         if limit.soft > limit.hard:
             raise problems.error(path + "soft", f"is above the hard limit, {limit.hard}")
     if process.oom_score_adj is not None and not -1000 <= process.oom_score_adj <= 1000:
@@ -156,16 +152,21 @@ def _check_hooks(hooks: Hooks, problems: Problems) -> None:
                 raise problems.error(path + "timeout", "is not a number of seconds above 0")
 
 
+def _check_type(kind: str, known, what: str, seen: set[str], path: str, problems: Problems) -> None:
+    """A type that is known, and stands in its list once; `seen` are those before it."""
+    if kind not in known:
+        raise problems.error(path + "type", f"is not {what}")
+    if kind in seen:
+        raise problems.error(path + "type", "stands there twice")
+    seen.add(kind)
+
+
 def check_linux(config: Config, linux: Linux, problems: Problems) -> None:
     """The rules of `linux`, and those of other sections that hang on its namespaces."""
     seen: set[str] = set()
     for index, namespace in enumerate(linux.namespaces):
         path = f"linux.namespaces[{index}]."
-        if namespace.type not in NAMESPACES:
-            raise problems.error(path + "type", "is not a kind of namespaces")
-        if namespace.type in seen:
-            raise problems.error(path + "type", "stands there twice")
-        seen.add(namespace.type)
+        _check_type(namespace.type, NAMESPACES, "a kind of namespaces", seen, path, problems)
         if namespace.path and not namespace.path.startswith("/"):
             raise problems.error(path + "path", "is not an absolute path")
     for name in ("hostname", "domainname"):

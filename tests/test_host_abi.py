@@ -7,12 +7,12 @@ import os
 import re
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 from conftest import GUESTS, REPO, make_root
+from runtimes import eventually
 
 EXAMPLES = REPO / "examples/host"
 NO_CALL, BAD_ARGUMENT, BAD_ADDRESS, NOT_FOUND, NOT_ALLOWED, WRONG_STATE, TOO_MANY, AGAIN = -1, -2, -3, -4, -5, -8, -11, -13
@@ -258,13 +258,6 @@ def test_a_container_may_hold_a_host_program_of_its_own(run, programs, bundle, b
     ]  # fmt: skip
 
 
-def wait_for(condition) -> None:
-    until = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_when_the_host_program_ends_so_do_its_containers(int80, run, programs, bundle, number):
     path = bundle("b", "echo ready; sleep 1000; true")
@@ -275,7 +268,7 @@ def test_when_the_host_program_ends_so_do_its_containers(int80, run, programs, b
     assert len(tasks) >= 2, "the host program and its container"
     child.send_signal(number)
     assert child.wait(30) == (128 + number if number != signal.SIGKILL else -number)
-    wait_for(lambda: not any(task.is_running() for task in tasks))
+    eventually(lambda: not any(task.is_running() for task in tasks), 30)
     child.stdout.close()
 
 

@@ -5,33 +5,9 @@
  *
  * Its exit status is the last container's that was not 0, or 125 if a call failed.
  */
-#include "int80.h"
+#include "text.h"
 
 enum { MOST = 64 };
-
-static size_t length(const char *text)
-{
-	size_t size = 0;
-	while (text[size])
-		size++;
-	return size;
-}
-
-static void say(const char *text)
-{
-	int80_write(1, text, length(text));
-}
-
-static void say_number(long value)
-{
-	char digits[21];
-	size_t at = sizeof digits;
-	digits[--at] = 0;
-	do
-		digits[--at] = '0' + value % 10;
-	while (value /= 10);
-	say(digits + at);
-}
 
 /* The result of a call that must succeed. */
 static long sure(const char *what, long result)

@@ -1,33 +1,6 @@
 /* A host program that makes the calls its arguments name, and writes each result on a line: create:PATH start:N state:N kill:N:SIGNAL
  * wait:N delete:N list call:NUMBER bad-state:N bad-list (N counts from 1; a failure is its code after a minus). */
-#include "int80.h"
-
-static size_t length(const char *text)
-{
-	size_t size = 0;
-	while (text[size])
-		size++;
-	return size;
-}
-
-static void say(const char *text)
-{
-	int80_write(1, text, length(text));
-}
-
-static void say_number(long value)
-{
-	char digits[22];
-	size_t at = sizeof digits;
-	unsigned long rest = value < 0 ? -(unsigned long)value : (unsigned long)value;
-	digits[--at] = 0;
-	do
-		digits[--at] = '0' + rest % 10;
-	while (rest /= 10);
-	if (value < 0)
-		digits[--at] = '-';
-	say(digits + at);
-}
+#include "text.h"
 
 static const char *after(const char *word, const char *name)
 {

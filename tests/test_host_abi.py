@@ -34,6 +34,7 @@ def programs(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("host")
     build(EXAMPLES / "containers.c", place / "containers")
     build(GUESTS / "host_calls.c", place / "calls")
+    build(GUESTS / "host_many.c", place / "many")
     return place
 
 
@@ -130,6 +131,14 @@ def test_a_container_is_started_once(run, programs, bundle):
     path = bundle("b", "exit 2")
     done = run(run.put(programs / "calls"), f"create:{path}", "start:1", "start:1", "wait:1", "wait:1", "start:1")
     assert [int(line.split()[-1]) for line in done.stdout.splitlines()] == [1, 0, WRONG_STATE, 2, 2, WRONG_STATE]
+
+
+def test_many_come_and_go(int80, run, programs, bundle):
+    """No end of one is missed, whenever it comes, and no descriptor stays behind."""
+    path = bundle("b", "exit 9")
+    command = [*int80, "run", "--rootfs", str(run.root), "--", run.put(programs / "many"), path, "150"]
+    done = subprocess.run(["prlimit", "--nofile=128", "--", *command], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("150 ended\n", "")
 
 
 def test_numbers_are_not_used_twice(run, programs, bundle):

@@ -25,10 +25,10 @@ class Trap:
     """A gate call on its way through the vDSO: where to return to, and the registers to put back.
 
     `entered` once its own call has begun; `host` for a call of the host ABI, whose result has a convention of
-    its own.
+    its own; `woken` when there is nothing left that such a call would wait for.
     """
 
-    __slots__ = ("back", "entered", "host", "number", "r11", "rcx")
+    __slots__ = ("back", "entered", "host", "number", "r11", "rcx", "woken")
 
     def __init__(self, back: int, number: int, rcx: int, r11: int, host: bool = False) -> None:
         self.back = back
@@ -37,6 +37,7 @@ class Trap:
         self.rcx = rcx
         self.r11 = r11
         self.host = host
+        self.woken = False
 
 
 def enter(task, registers, at: int, in_call: bool, patch: bool) -> bool:

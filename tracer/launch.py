@@ -84,9 +84,16 @@ def start(program: bytes, command: Command, signals: int) -> tuple[int, int]:
     """
     global _nofile
     _nofile = _nofile or resource.getrlimit(resource.RLIMIT_NOFILE)
-    go_read, go_write = os.pipe()
-    listener_read, listener_write = os.pipe()
-    pid = os.fork()
+    ends: list[int] = []
+    try:
+        for _ in range(2):
+            ends += os.pipe()
+        pid = os.fork()
+    except OSError as problem:
+        for fd in ends:
+            os.close(fd)
+        raise LaunchError(f"cannot start a process: {problem.strerror.lower()}") from None
+    go_read, go_write, listener_read, listener_write = ends
     if pid == 0:
         _child(go_read, listener_write, program, command)
     os.close(go_read)

@@ -168,7 +168,13 @@ class Supervisor:
         """
         command.reaps = not self.tree.init_pid
         command.profile = self.profile
-        pid, fd = launch.start(self.program, command, self.loop.signals)
+        try:
+            pid, fd = launch.start(self.program, command, self.loop.signals)
+        except launch.LaunchError:
+            if command.reaps:
+                self._withdraw()
+            self.loop.reap()
+            raise
         process = TracedProcess(pid, self.linux, context, credentials)
         process.image = Image()
         process.no_new_privs = int(command.no_new_privs)
@@ -208,13 +214,23 @@ class Supervisor:
         self.loop.run(self.tree.tasks)
         return self.status if self.status is not None else signal.SIGKILL
 
+    def _withdraw(self) -> None:
+        """There is nothing to look after: init could not be started."""
+        self.loop.supervisors.remove(self)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for near in self._nears:
+            self.loop.unwatch(near.fd)
+        while self._reserve:
+            os.close(self._reserve.pop())
+
     def is_over(self) -> None:
         """The last task has ended."""
         self._held.clear()
         for listener in list(self._listeners):
             self._forget(listener)
-        for near in self._nears:
-            self.loop.unwatch(near.fd)
+        self._let_go()
         if self._asides is not None:
             self.loop.patient.remove(self._asides.patience)
             self.loop.unwatch(self._asides.ready)
@@ -585,7 +601,7 @@ class Supervisor:
             return False
         if trap.host:
             value = registers[RAX]
-            if value in _RESTARTS:
+            if trap.woken or value in _RESTARTS:
                 registers[RIP], registers[RAX] = trap.back - 2, trap.number
             elif value > U64 - 4095:
                 kind = SysError.of_errno((1 << 64) - value).kind
@@ -657,9 +673,13 @@ class Supervisor:
         self.sandbox.caller = task
         process = task.process
         entry = process.abi.entry(number)
-        if self.log is not None and self._log_stop(task, entry, number, arguments):
-            self.resume(task)
-            return
+        if self.log is not None:
+            if number == _PAUSE and task.aside is not None and task.aside.overdue:
+                task.aside.at_stop()  # this stop took the interruption along that was to end this pause
+                return
+            if self._log_stop(task, entry, number, arguments):
+                self.resume(task)
+                return
         if entry is None or entry.handler is None:
             self._report_unsupported(task, number, entry)
         result = dispatch(entry, Call(self.sandbox, task, number, arguments, task.memory, task.files, registers[RSP]))
@@ -816,7 +836,7 @@ class Supervisor:
                 return
         elif registers[RIP] != task.process.image.vdso_call:
             task.trap.entered = True
-            if task.aside is not None and task.aside.overdue:
+            if task.trap.woken or (task.aside is not None and task.aside.overdue):
                 # The interruption that was to end this pause is lost: every stop on the way takes it along.
                 registers[ORIG_RAX] = _SKIPPED
                 ptrace.setregs(task.tid, registers)
@@ -995,8 +1015,8 @@ class Supervisor:
                 self._detour(task, registers, _EXIT_GROUP, number)
             case Wait():
                 # A signal or `_wake` interrupts it, and the host call is made again.
-                task.wake = partial(self._wake, task)
                 self._detour(task, registers, _PAUSE, number)
+                task.wake = partial(self._wake, task, task.trap)
             case Fail(error=failure):
                 self._host_result(task, registers, abi.error_number(failure.kind), True)
             case _:
@@ -1004,11 +1024,13 @@ class Supervisor:
         ptrace.setregs(task.tid, registers)
         self.resume(task)
 
-    def _wake(self, task: TracedTask) -> None:
-        """End a host call's wait."""
+    def _wake(self, task: TracedTask, trap: gate.Trap) -> None:
+        """End a host call's wait, unless something else has."""
         task.wake = lambda: None
-        with contextlib.suppress(ProcessLookupError):
-            ptrace.request(ptrace.INTERRUPT, task.tid)
+        if task.trap is trap:
+            trap.woken = True
+            with contextlib.suppress(ProcessLookupError):
+                ptrace.request(ptrace.INTERRUPT, task.tid)
 
     def _make_again(self, task: TracedTask) -> None:
         """A host program was interrupted on a detour: if it is about to pause, the call is made again instead."""

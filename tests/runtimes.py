@@ -145,5 +145,14 @@ def eventually(check, patience: float = 20):
     return found
 
 
+def read_until(fd: int, wanted: bytes) -> bytes:
+    seen = b""
+    while wanted not in seen:
+        part = os.read(fd, 4096)
+        assert part, seen
+        seen += part
+    return seen
+
+
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)

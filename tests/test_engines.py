@@ -1,4 +1,4 @@
-"""podman with int80 as its runtime, as docs/engines.md says."""
+"""podman and containerd with int80 as their runtime, as docs/engines.md says."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from runtimes import INT80, eventually
+from image_made_up import Layout
+from runtimes import INT80, eventually, read_until
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("podman") is None or os.geteuid() != 0, reason="podman, as root, is what this is about"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="engines as root are what this is about"),
 ]
 
 _CONFIGURATION = """
@@ -29,13 +30,19 @@ int80 = ["{program}"]
 """
 
 
+def program_in(place: Path) -> Path:
+    """The command as one file, which is what engines want."""
+    program = place / "int80"
+    program.write_text(f'#!/bin/sh\nexec {" ".join(INT80)} "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
 class Podman:
     """podman with its storage in a directory, and an image `localhost/bb` made of a root."""
 
     def __init__(self, place, root) -> None:
-        program = place / "int80"
-        program.write_text(f'#!/bin/sh\nexec {" ".join(INT80)} "$@"\n')
-        program.chmod(0o755)
+        program = program_in(place)
         (place / "containers.conf").write_text(_CONFIGURATION.format(program=program))
         self._env = os.environ | {"CONTAINERS_CONF": str(place / "containers.conf")}
         self._command = ["podman", "--root", str(place / "root"), "--runroot", str(place / "run"), "--tmpdir", str(place / "tmp"),
@@ -62,6 +69,8 @@ class Podman:
 
 @pytest.fixture
 def podman(root):
+    if shutil.which("podman") is None:
+        pytest.skip("podman is not installed")
     place = Path(tempfile.mkdtemp(prefix="engine-"))  # podman takes no long name for what is in it
     try:
         made = Podman(place, root)
@@ -103,3 +112,117 @@ def test_podman_execs_into_logs_pauses_stops_and_removes_a_container(podman):
 
 def test_podman_does_without_control_groups(podman):
     assert podman.ok("run", "--rm", "--network", "none", "--cgroups", "disabled", "localhost/bb", "echo", "here") == "here\n"
+
+
+_CONTAINERD = """
+version = 2
+root = "{place}/root"
+state = "{place}/state"
+[grpc]
+  address = "{place}/socket"
+[ttrpc]
+  address = "{place}/socket.ttrpc"
+"""
+
+
+class Containerd:
+    """containerd with all it has in a directory, and an image `localhost/bb:latest` made of a root."""
+
+    def __init__(self, place: Path, root: Path) -> None:
+        self._run = ["--runtime", "io.containerd.runc.v2", "--runc-binary", str(program_in(place)),
+                     "--runc-root", str(place / "runc"), "--snapshotter", "native"]  # fmt: skip
+        (place / "config.toml").write_text(_CONTAINERD.format(place=place))
+        self._command = ["ctr", "--address", str(place / "socket")]
+        with open(place / "log", "wb") as log:
+            self._daemon = subprocess.Popen(["containerd", "--config", str(place / "config.toml")], stdout=log, stderr=log)
+        try:
+            eventually(lambda: self("version").returncode == 0 or self._daemon.poll() is not None, 60)
+            if self._daemon.returncode is not None:
+                pytest.skip(f"containerd does not work here: {(place / 'log').read_text()[-300:]}")
+            self._import(place, root)
+        except BaseException:
+            self.close()
+            raise
+
+    def _import(self, place: Path, root: Path) -> None:
+        with tarfile.open(place / "root.tar", "w") as archive:
+            archive.add(root, ".")
+        layout = Layout(place / "layout")
+        image = layout.manifest([(place / "root.tar").read_bytes()], {"Cmd": ["sh"], "Env": ["PATH=/bin"]})
+        layout.add(image | {"annotations": {"io.containerd.image.name": "localhost/bb:latest"}})
+        with tarfile.open(place / "image.tar", "w") as archive:
+            archive.add(layout.path, ".")
+        self.ok("images", "import", "--snapshotter", "native", str(place / "image.tar"))
+
+    def __call__(self, *words: str) -> subprocess.CompletedProcess:
+        return subprocess.run(self.command([*words]), capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+
+    def ok(self, *words: str) -> str:
+        done = self(*words)
+        assert done.returncode == 0, (words, done.stderr)
+        return done.stdout
+
+    def run(self, options: list[str], name: str, *command: str) -> list[str]:
+        """The words that run a container with int80."""
+        return ["run", *self._run, *options, "localhost/bb:latest", name, *command]
+
+    def command(self, words: list[str]) -> list[str]:
+        return [*self._command, *words]
+
+    def status(self, name: str) -> str | None:
+        return next((line.split()[2] for line in self.ok("tasks", "list").splitlines() if line.startswith(f"{name} ")), None)
+
+    def close(self) -> None:
+        self._daemon.terminate()
+        self._daemon.wait(60)
+
+
+@pytest.fixture
+def containerd(root):
+    if shutil.which("ctr") is None or shutil.which("containerd") is None:
+        pytest.skip("containerd is not installed")
+    place = Path(tempfile.mkdtemp(prefix="engine-"))
+    try:
+        made = Containerd(place, root)
+        try:
+            yield made
+            assert made.ok("containers", "list", "--quiet") == ""
+            assert [path for path in (place / "runc").glob("*/*")] == []
+        finally:
+            made.close()
+    finally:
+        shutil.rmtree(place)
+
+
+def test_containerd_runs_a_command_and_has_its_output_and_status(containerd):
+    done = containerd(*containerd.run(["--rm"], "one", "sh", "-c", "echo out; echo err >&2; exit 3"))
+    assert (done.stdout, done.returncode) == ("out\n", 3)
+    assert "err\n" in done.stderr
+    assert 'exec: "nosuch": executable file not found in $PATH' in containerd(*containerd.run(["--rm"], "two", "nosuch")).stderr
+
+
+def test_containerd_execs_into_pauses_signals_and_deletes_a_task(containerd):
+    containerd.ok(*containerd.run(["-d"], "one", "sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.1; done"))
+    assert containerd.status("one") == "RUNNING"
+    done = containerd("tasks", "exec", "--exec-id", "beside", "one", "sh", "-c", "echo inside; exit 4")
+    assert (done.stdout, done.returncode) == ("inside\n", 4)
+    containerd.ok("tasks", "pause", "one")
+    assert containerd.status("one") == "PAUSED"
+    containerd.ok("tasks", "resume", "one")
+    assert len(containerd.ok("tasks", "ps", "one").splitlines()) > 1
+    containerd.ok("tasks", "kill", "--signal", "TERM", "one")
+    eventually(lambda: containerd.status("one") == "STOPPED")
+    assert "non-zero exit code 9" in containerd("tasks", "delete", "one").stderr
+    containerd.ok("containers", "delete", "one")
+
+
+def test_containerd_gives_a_terminal(containerd):
+    master, slave = os.openpty()
+    words = containerd.run(["--rm", "-t"], "one", "sh", "-c", "tty; read line; echo got $line; exit 5")
+    client = subprocess.Popen(containerd.command(words), stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    os.close(slave)
+    read_until(master, b"/dev/pts/")
+    os.write(master, b"this\n")
+    read_until(master, b"got this")
+    assert client.wait(60) == 5
+    os.close(master)

@@ -9,8 +9,8 @@ import socket
 import subprocess
 
 import pytest
-from runtimes import alive, eventually, gone, kill
-from test_oci_lifecycle import console, read_until, received  # noqa: F401
+from runtimes import alive, eventually, gone, kill, read_until
+from test_oci_lifecycle import console, received  # noqa: F401
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from runtimes import INT80, Bundle, Runtime, alive, eventually, gone, kill
+from runtimes import INT80, Bundle, Runtime, alive, eventually, gone, kill, read_until
 
 RUNC = shutil.which("runc")
 
@@ -353,15 +353,6 @@ def console(tmp_path):
         yield listening
 
 
-def read_until(fd: int, wanted: bytes) -> bytes:
-    seen = b""
-    while wanted not in seen:
-        part = os.read(fd, 4096)
-        assert part, seen
-        seen += part
-    return seen
-
-
 def test_the_master_of_its_terminal_goes_to_the_console_socket(runtime, bundle, console, tmp_path):
     bundle.config["process"] |= {"terminal": True, "consoleSize": {"height": 11, "width": 77}}
     bundle.runs("sh", "-c", "tty; stty size; read line; echo got $line")
@@ -376,6 +367,17 @@ def test_the_master_of_its_terminal_goes_to_the_console_socket(runtime, bundle, 
         while os.read(master, 4096):
             pass
     os.close(master)
+
+
+def test_the_streams_of_create_are_nobodys_where_the_container_has_a_terminal(runtime, bundle, console, tmp_path):
+    """containerd's shim reads what `create` prints to its end, and only then takes the terminal."""
+    bundle.config["process"]["terminal"] = True
+    bundle.write()
+    words = ["create", "--console-socket", str(tmp_path / "console"), "--bundle", str(bundle.path), "one"]
+    done = subprocess.run([*runtime.command, *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    runtime.ok("start", "one")
+    assert runtime.status("one") == "running"
 
 
 def test_a_terminal_needs_a_console_socket_and_the_socket_a_terminal(runtime, bundle, tmp_path):

@@ -107,6 +107,8 @@ class Monitor:
         if told and self.status is None:
             self.container.write(status="created")
             self._report({"created": os.getpid()})
+            if self._settings.tty:  # the container has its terminal, and whoever called waits for the end of these
+                self._hush()
         elif not told:
             self._end(_LOST << 8)
             self.registry.withdraw(self.container)
@@ -196,9 +198,13 @@ class Monitor:
 
     def _let_streams_go(self) -> None:
         """The streams that `create` came with are the guest's now: their ends are to be seen by whoever has the others."""
+        self._hush()
+        self.running.let_streams_go()
+
+    def _hush(self) -> None:
+        """Let go of the standard streams: what there is to be said goes to the log."""
         self.log.quiet = True
         close_streams()
-        self.running.let_streams_go()
 
     def _started(self) -> None:
         group = self._settings.group

@@ -1,7 +1,8 @@
-"""podman and containerd with int80 as their runtime, as docs/engines.md says."""
+"""podman, containerd and docker with int80 as their runtime, as docs/engines.md says."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -226,3 +227,78 @@ def test_containerd_gives_a_terminal(containerd):
     read_until(master, b"got this")
     assert client.wait(60) == 5
     os.close(master)
+
+
+class Docker:
+    """dockerd with all it has in a directory, int80 as its runtime, and an image `bb` made of a root."""
+
+    def __init__(self, place: Path, root: Path) -> None:
+        socket = f"unix://{place}/docker.sock"
+        (place / "daemon.json").write_text(json.dumps({
+            "runtimes": {"int80": {"path": str(program_in(place))}}, "default-runtime": "int80", "storage-driver": "vfs",
+            "data-root": str(place / "root"), "exec-root": str(place / "exec"), "pidfile": str(place / "pid"), "hosts": [socket],
+            "bridge": "none", "iptables": False, "ip6tables": False,
+        }))  # fmt: skip
+        self._env = os.environ | {"DOCKER_HOST": socket, "DOCKER_CONFIG": str(place)}
+        with open(place / "log", "wb") as log:
+            self._daemon = subprocess.Popen(["dockerd", "--config-file", str(place / "daemon.json")], stdout=log, stderr=log)
+        try:
+            eventually(lambda: self("version").returncode == 0 or self._daemon.poll() is not None, 60)
+            if self._daemon.returncode is not None:
+                pytest.skip(f"dockerd does not work here: {(place / 'log').read_text()[-300:]}")
+            with tarfile.open(place / "root.tar", "w") as archive:
+                archive.add(root, ".")
+            self.ok("import", "--change", "ENV PATH=/bin", str(place / "root.tar"), "bb")
+        except BaseException:
+            self.close()
+            raise
+
+    def __call__(self, *words: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            ["docker", *words], env=self._env, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
+        )
+
+    def ok(self, *words: str) -> str:
+        done = self(*words)
+        assert done.returncode == 0, (words, done.stderr)
+        return done.stdout
+
+    def status(self, name: str) -> str:
+        return self.ok("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", name).strip()
+
+    def close(self) -> None:
+        self._daemon.terminate()
+        self._daemon.wait(60)
+
+
+@pytest.fixture
+def docker(root):
+    if shutil.which("docker") is None or shutil.which("dockerd") is None:
+        pytest.skip("docker is not installed")
+    place = Path(tempfile.mkdtemp(prefix="engine-"))
+    try:
+        made = Docker(place, root)
+        try:
+            yield made
+            assert made.ok("ps", "--all", "--quiet") == ""
+        finally:
+            made.close()
+    finally:
+        shutil.rmtree(place)
+
+
+def test_docker_runs_execs_into_logs_pauses_stops_and_removes(docker):
+    done = docker("run", "--rm", "--network", "none", "bb", "sh", "-c", "echo out; echo err >&2; exit 3")
+    assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 3)
+    script = "trap 'echo told; exit 9' TERM; echo started; while :; do sleep 0.1; done"
+    docker.ok("run", "-d", "-t", "--name", "one", "--network", "none", "bb", "sh", "-c", script)
+    eventually(lambda: docker.ok("logs", "one") == "started\n")
+    done = docker("exec", "one", "sh", "-c", "echo inside; exit 4")
+    assert (done.stdout, done.returncode) == ("inside\n", 4)
+    docker.ok("pause", "one")
+    assert docker.status("one") == "paused 0"
+    docker.ok("unpause", "one")
+    docker.ok("stop", "--time", "60", "one")
+    assert docker.status("one") == "exited 9"
+    assert docker.ok("logs", "one") == "started\ntold\n"
+    docker.ok("rm", "one")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from abi.messages import say
 from abi.net.network import Network
 from abi.sandbox import Sandbox
+from containers.status import CannotExecute, CannotRun, exit_status
 from procs import elf, execution
 from procs.credentials import Credentials
 from procs.limits import Limits
@@ -22,23 +23,6 @@ _SOCKET, _SETSOCKOPT, _GETSOCKOPT = 41, 54, 55
 _PASSWD_MAX = 4 << 20  # bytes of /etc/passwd that are looked through
 _SETNS, _CLONE_NEWNET = 308, 0x40000000
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-class CannotRun(Exception):
-    """A sandbox that cannot start; the message is one line for a person, `status` the exit status."""
-
-    def __init__(self, message: str, status: int = 125) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class CannotExecute(CannotRun):
-    """A command that cannot be run, by the error of finding it: `command` as it was given, `number` an errno."""
-
-    def __init__(self, message: str, status: int, command: bytes, number: int) -> None:
-        super().__init__(message, status)
-        self.command = command
-        self.number = number
 
 
 class Volume:
@@ -121,11 +105,6 @@ def run(settings: Settings) -> int:
         return exit_status(running.serve())
     finally:
         running.close()
-
-
-def exit_status(status: int) -> int:
-    """A wait status as a shell gives it: 128+N after signal N."""
-    return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
 class Running:

@@ -12,7 +12,8 @@ from conftest import REPO, make_root
 PRELUDE = """
 import os, signal, sys, time
 sys.path.insert(0, sys.argv[1])
-from containers.sandbox import CannotRun, Running, Settings, exit_status
+from containers.sandbox import CannotRun, Running, Settings
+from containers.status import exit_status
 from procs.credentials import Credentials
 
 ENV = {b"PATH": b"/bin"}

@@ -263,7 +263,8 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from containers.oci.config import Process, load
 from containers.oci.settings import outcome, process_of
-from containers.sandbox import Running, exit_status
+from containers.sandbox import Running
+from containers.status import exit_status
 running = Running(outcome(load(sys.argv[2]), sys.argv[2]).settings)
 try:
     running.prepare()

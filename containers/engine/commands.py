@@ -16,7 +16,8 @@ from containers.engine.client import Link, Start, ask
 from containers.engine.record import Record, Store, now
 from containers.oci import control
 from containers.oci.attending import attend, take_signals
-from containers.sandbox import CannotRun, Settings, exit_status
+from containers.sandbox import CannotRun, Settings
+from containers.status import exit_status
 
 Build = Callable[[list[str], str | None], Settings]  # from the words of `int80 run`, and the digest of an image's manifest
 _ENDING = 10.0  # seconds that a monitor whose container has ended may take to be gone

@@ -8,8 +8,10 @@ import signal
 import sys
 from collections.abc import Callable
 
+from containers.oci.errors import ConfigError
 from containers.oci.log import Log
 from containers.oci.state import ContainerError, Registry, default_root
+from containers.status import CannotRun
 
 FAILURE, EXEC_FAILURE = 1, 255  # as runc has them, which engines go by
 
@@ -61,9 +63,7 @@ def main(parser_type, arguments: list[str]) -> int:
 
 
 def _run(name: str, parser, words: list[str], root: str, log: Log) -> int:
-    from containers.oci.config import ConfigError
     from containers.oci.lifecycle import Runtime
-    from containers.sandbox import CannotRun
 
     runtime = Runtime(Registry(root), log)
     try:

@@ -15,6 +15,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, field
 
+from containers.oci.errors import ConfigError
+
 U16 = Annotated[int, Meta(ge=0, le=0xFFFF)]
 U32 = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 U64 = Annotated[int, Meta(ge=0)]  # nothing in the file is larger, see `_plain`
@@ -23,10 +25,6 @@ I64 = Annotated[int, Meta(le=(1 << 63) - 1)]
 
 _LARGEST = 64 << 20  # bytes of a config.json that are read
 _SHOWN = 80  # characters of a value in a message
-
-
-class ConfigError(Exception):
-    """A config.json that cannot be used; the message is one line that names file, property and value."""
 
 
 class Part(msgspec.Struct, rename="camel", omit_defaults=True):

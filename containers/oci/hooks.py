@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Callable, Sequence
-from typing import Any
+
+TYPE_CHECKING = False  # what typing has, without the time that importing it takes
+if TYPE_CHECKING:
+    import subprocess
+    from typing import Any
 
 _KEPT = 4096  # bytes of a hook's output that a message may have
 
@@ -39,6 +42,8 @@ def run_all(hooks: Sequence[Any], phase: str, state: dict, warn: Callable[[str],
 
 def _run(hook: Any, state: dict) -> None:
     """Run one hook to its end.  `HookError`."""
+    import subprocess
+
     try:
         process = subprocess.Popen(
             [os.fsencode(word) for word in hook.args or [hook.path]], executable=os.fsencode(hook.path),

@@ -10,57 +10,66 @@ import pwd
 import signal
 import socket
 import struct
-import tempfile
 import termios
 import time
-from dataclasses import dataclass
-
-import msgspec
 
 from containers import cgroup
-from containers.oci import config, control, hooks
+from containers.oci import control, hooks
 from containers.oci.attending import attend, close_streams, exit_as, take_signals
 from containers.oci.log import Log
 from containers.oci.state import Container, ContainerError, NotThere, Over, Registry, new_record
-from containers.sandbox import exit_status
+from containers.status import exit_status
 from vfs import kernel
+
+TYPE_CHECKING = False  # what typing has, without the time that importing it takes
+if TYPE_CHECKING:
+    from containers.oci import config
 
 _LISTEN = "LISTEN_FDS"
 _PATIENCE = 2  # seconds in which what was killed is gone
 
 
-@dataclass(slots=True)
 class Streams:
     """What a process gets beside its three streams, by the options that `create`, `run` and `exec` share."""
 
-    console_socket: str | None = None
-    preserved: int = 0
-    detach: bool = True
-    pid_file: str | None = None
+    __slots__ = ("console_socket", "detach", "pid_file", "preserved")
+
+    def __init__(
+        self, console_socket: str | None = None, preserved: int = 0, detach: bool = True, pid_file: str | None = None
+    ) -> None:
+        self.console_socket = console_socket
+        self.preserved = preserved
+        self.detach = detach
+        self.pid_file = pid_file
 
 
-@dataclass(slots=True)
 class Runtime:
     """Where containers are, and where messages go."""
 
-    registry: Registry
-    log: Log
+    __slots__ = ("log", "registry")
+
+    def __init__(self, registry: Registry, log: Log) -> None:
+        self.registry = registry
+        self.log = log
 
 
 # -- create and run ---------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
 class Made:
     """A container that has been created: its monitor, our child, and what `run` needs to go on with it."""
 
-    container: Container
-    monitor: int
-    terminal: tuple[int, int] | None = None  # master and slave, where it is ours to relay
+    __slots__ = ("container", "monitor", "terminal")
+
+    def __init__(self, container: Container, monitor: int, terminal: tuple[int, int] | None) -> None:
+        self.container = container
+        self.monitor = monitor
+        self.terminal = terminal  # master and slave, where it is ours to relay
 
 
 def create(runtime: Runtime, name: str, bundle: str, streams: Streams) -> Made:
     """Create a container, which waits for `start`.  `ContainerError`; then nothing of it is left."""
+    from containers.oci import config
     from containers.oci.settings import outcome
 
     bundle = _bundle(bundle)
@@ -105,20 +114,19 @@ def create(runtime: Runtime, name: str, bundle: str, streams: Streams) -> Made:
         os.close(tty)
     made = None
     try:
-        with ours:
-            _hear(ours, "prepared")
-            claimed.close()  # the monitor has its own lock now
-            container = runtime.registry.find(name)
-            made = Made(container, monitor, pair)
-            state = container.state("creating")
-            hooks.run(phases.prestart, "prestart", state)
-            hooks.run(phases.create_runtime, "createRuntime", state)
-            hooks.run(phases.create_container, "createContainer", state)
-            with contextlib.suppress(OSError):  # it was killed, which is heard next
-                ours.send(b"go")
-            _hear(ours, "created")
-            if streams.pid_file is not None:
-                write_pid_file(streams.pid_file, monitor)
+        _hear(ours, "prepared")
+        claimed.close()  # the monitor has its own lock now
+        container = runtime.registry.find(name)
+        made = Made(container, monitor, pair)
+        state = container.state("creating")
+        hooks.run(phases.prestart, "prestart", state)
+        hooks.run(phases.create_runtime, "createRuntime", state)
+        hooks.run(phases.create_container, "createContainer", state)
+        with contextlib.suppress(OSError):  # it was killed, which is heard next
+            ours.send(b"go")
+        _hear(ours, "created")
+        if streams.pid_file is not None:
+            write_pid_file(streams.pid_file, monitor)
     except BaseException as problem:
         claimed.close()
         if _undo(runtime, name, monitor) and made is not None:
@@ -126,6 +134,8 @@ def create(runtime: Runtime, name: str, bundle: str, streams: Streams) -> Made:
         if isinstance(problem, hooks.HookError):
             raise ContainerError(str(problem)) from None
         raise
+    finally:
+        ours.close()  # not earlier: a monitor that is left alone withdraws its container, and no hook would run after it
     return made
 
 
@@ -171,6 +181,8 @@ def _owner() -> str:
 
 
 def _encoded(found: list[config.Hook]) -> list[dict]:
+    import msgspec
+
     return msgspec.to_builtins(found)
 
 
@@ -193,6 +205,8 @@ def preserved(number: int) -> tuple[int, ...]:
 
 def write_pid_file(path: str, pid: int) -> None:
     """Write a process id where a manager looks for it, in one step.  `ContainerError`."""
+    import tempfile
+
     path = os.path.abspath(path)
     try:
         fd, draft = tempfile.mkstemp(prefix=f".{os.path.basename(path)}", dir=os.path.dirname(path))
@@ -283,7 +297,14 @@ def start(runtime: Runtime, name: str) -> None:
 
 
 def _hooks_of(container: Container, phase: str) -> list[config.Hook]:
-    return msgspec.convert(container.record["hooks"].get(phase, []), list[config.Hook])
+    found = container.record["hooks"].get(phase)
+    if not found:
+        return []
+    import msgspec
+
+    from containers.oci import config
+
+    return msgspec.convert(found, list[config.Hook])
 
 
 def shown(container: Container) -> dict:
@@ -363,6 +384,8 @@ def processes(runtime: Runtime, name: str) -> list[int]:
 
 def execute(runtime: Runtime, name: str, process: config.Process, streams: Streams, ignore_paused: bool) -> int:
     """Run another process in a container; its exit status, or 0 once it runs detached.  `ContainerError`."""
+    import msgspec
+
     from containers.oci.settings import process_of
 
     container = runtime.registry.find(name)

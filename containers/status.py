@@ -1,0 +1,27 @@
+"""How a command ended, and why one cannot run."""
+
+from __future__ import annotations
+
+import os
+
+
+def exit_status(status: int) -> int:
+    """A wait status as a shell gives it: 128+N after signal N."""
+    return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+class CannotRun(Exception):
+    """A sandbox that cannot start; the message is one line for a person, `status` the exit status."""
+
+    def __init__(self, message: str, status: int = 125) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class CannotExecute(CannotRun):
+    """A command that cannot be run, by the error of finding it: `command` as it was given, `number` an errno."""
+
+    def __init__(self, message: str, status: int, command: bytes, number: int) -> None:
+        super().__init__(message, status)
+        self.command = command
+        self.number = number

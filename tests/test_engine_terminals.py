@@ -57,8 +57,9 @@ def test_it_is_left_by_keys_and_attached_again(engine, screen):
     assert engine.names() == ["one"]
     second = screen("attach", "one")
     second.run("echo it is $x", "it is remembered")
-    second.type("cat -v\n\x10x\n")  # not the keys: they are typed
-    second.until("\\^Px\r\n")
+    second.run("echo rea''dy; cat -v", "ready\r\n")  # the shell has done with the terminal, and reads no more of it
+    second.type("\x10x\n")  # not the keys: they are typed
+    second.until("\\^Px\r\n\\^Px\r\n")  # the terminal's echo, and what cat makes of it
     second.type("\x04exit 4\n")
     assert second.end() == 4
 

@@ -61,12 +61,17 @@ class Screen:
 
     def end(self) -> int:
         """Read to the end; the exit status, or minus the signal."""
+        deadline = time.monotonic() + _PATIENCE
+        rest = b""
         while True:
+            assert select.select([self.fd], [], [], max(0, deadline - time.monotonic()))[0], rest
             try:
-                if not os.read(self.fd, 4096):
-                    break
+                part = os.read(self.fd, 4096)
             except OSError:
                 break
+            if not part:
+                break
+            rest += part
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def close(self) -> None:

@@ -28,6 +28,7 @@ MODULES = {
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(0),
     pytest.mark.skipif("INT80_CAMPAIGN" not in os.environ, reason="takes many minutes: set INT80_CAMPAIGN=1"),
     pytest.mark.skipif(
         subprocess.run([PYTHON, "-c", "import test.test_os"], capture_output=True).returncode != 0,

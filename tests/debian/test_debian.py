@@ -17,6 +17,7 @@ import pytest
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(0),
     pytest.mark.skipif("INT80_CAMPAIGN" not in os.environ, reason="takes many minutes: set INT80_CAMPAIGN=1"),
 ]
 

@@ -20,6 +20,7 @@ GROWTH = 8 << 10  # kilobytes that the second round may add to what the first on
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(0),
     pytest.mark.skipif("INT80_CAMPAIGN" not in os.environ, reason="takes many minutes: set INT80_CAMPAIGN=1"),
     pytest.mark.skipif(shutil.which("stress-ng") is None, reason="needs stress-ng"),
 ]

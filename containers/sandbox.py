@@ -21,7 +21,6 @@ from vfs.setid import writes
 
 _SOCKET, _SETSOCKOPT, _GETSOCKOPT = 41, 54, 55
 _PASSWD_MAX = 4 << 20  # bytes of /etc/passwd that are looked through
-_SETNS, _CLONE_NEWNET = 308, 0x40000000
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -45,10 +44,11 @@ class Settings:
     """
 
     __slots__ = (
-        "allowed", "argv", "attributes", "credentials", "domainname", "env", "force_segv", "group", "hidden", "home", "hooks",
-        "hostname", "image", "limits", "lowers", "net", "netns", "no_new_privs", "patch", "policing", "profile", "published",
-        "read_only", "rootfs", "session", "stdio", "store", "sysctl", "table", "tmpfs", "trace", "tty", "tty_size", "uid_gid",
-        "umask", "upper", "verbose", "view", "volumes", "workdir", "workdir_asked", "workdir_made",
+        "allowed", "argv", "attributes", "credentials", "domainname", "env", "force_segv", "group", "hidden", "home",
+        "hooks", "hostname", "image", "limits", "lowers", "net", "netns", "netns_made", "no_new_privs", "patch", "policing",
+        "profile", "published", "read_only", "rootfs", "session", "stdio", "store", "sysctl", "table", "tmpfs", "trace",
+        "tty", "tty_size", "uid_gid", "umask", "upper", "verbose", "view", "volumes", "workdir", "workdir_asked",
+        "workdir_made",
     )  # fmt: skip
 
     def __init__(self, rootfs: str | None, argv: list[bytes]) -> None:
@@ -86,6 +86,7 @@ class Settings:
         self.tty_size: tuple[int, int] | None = None  # rows and columns, where it is not to be that of int80's
         self.net = "none"  # or "host"
         self.netns: str | None = None  # the network namespace that is the host's network in that case, by its file
+        self.netns_made = False  # whether one is made, if int80 may, for somebody to fill who knows it by int80's pid
         self.allowed = None  # abi.net.network.Allowed, what the host's network may be used for; None is everything
         self.published: dict[int, int] = {}  # a guest's port, and the host's that it stands for
         self.patch = True
@@ -146,8 +147,13 @@ class Running:
 
         settings = self.settings
         os.umask(0)  # the guest's own umask is applied where a file is made
-        if settings.netns is not None:
-            _join_network(settings.netns)
+        if settings.netns is not None or settings.netns_made:
+            from containers import netns
+
+            if settings.netns is not None:
+                netns.join(settings.netns, settings.sysctl)
+            elif netns.make(settings.sysctl):
+                settings.net = "host"
         tree = ProcessTree()
         flags = Flags(settings.read_only)
         if settings.table is not None:
@@ -319,20 +325,6 @@ def _relay(size: tuple[int, int] | None):
         return relay
     except OSError as problem:
         raise CannotRun(f"--tty: no pseudo-terminal can be had: {problem.strerror.lower()}") from None
-
-
-def _join_network(path: str) -> None:
-    """Have this process, and so what it starts, in the network namespace whose file is at `path`.  `CannotRun`."""
-    from vfs import kernel
-
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            kernel.raw(_SETNS, fd, _CLONE_NEWNET)
-        finally:
-            os.close(fd)
-    except OSError as problem:
-        raise CannotRun(f"network namespace {path}: cannot be joined: {problem.strerror.lower()}") from None
 
 
 def _made_up(sandbox: Sandbox, stdio: tuple[int, ...], sysctl: dict[bytes, bytes]) -> list[tuple]:

@@ -229,6 +229,9 @@ def test_containerd_gives_a_terminal(containerd):
     os.close(master)
 
 
+_IPV6 = sorted(Path("/proc/sys/net/ipv6/conf").glob("*/disable_ipv6"))
+
+
 class Docker:
     """dockerd with all it has in a directory, int80 as its runtime, and an image `bb` made of a root."""
 
@@ -237,7 +240,7 @@ class Docker:
         (place / "daemon.json").write_text(json.dumps({
             "runtimes": {"int80": {"path": str(program_in(place))}}, "default-runtime": "int80", "storage-driver": "vfs",
             "data-root": str(place / "root"), "exec-root": str(place / "exec"), "pidfile": str(place / "pid"), "hosts": [socket],
-            "bridge": "none", "iptables": False, "ip6tables": False,
+            "bridge": "none", "iptables": False, "ip6tables": False, "ip-forward": False,
         }))  # fmt: skip
         self._env = os.environ | {"DOCKER_HOST": socket, "DOCKER_CONFIG": str(place)}
         with open(place / "log", "wb") as log:
@@ -288,7 +291,9 @@ def docker(root):
 
 
 def test_docker_runs_execs_into_logs_pauses_stops_and_removes(docker):
+    before = [path.read_text() for path in _IPV6 if path.exists()]
     done = docker("run", "--rm", "--network", "none", "bb", "sh", "-c", "echo out; echo err >&2; exit 3")
+    assert [path.read_text() for path in _IPV6 if path.exists()] == before, "docker sets up the network of the container, not the machine's"
     assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 3)
     script = "trap 'echo told; exit 9' TERM; echo started; while :; do sleep 0.1; done"
     docker.ok("run", "-d", "-t", "--name", "one", "--network", "none", "bb", "sh", "-c", script)

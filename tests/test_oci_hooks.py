@@ -155,3 +155,25 @@ def test_a_container_can_be_killed_while_a_hook_of_its_start_runs(runtime, bundl
         runtime.ok("kill", "one", "KILL")
         assert starting.wait(60) == 1
         assert starting.stderr.read() == "int80: the container was killed before it had started\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to make a network namespace")
+def test_a_hook_that_sets_up_the_network_of_the_pid_does_not_reach_the_machines(runtime, bundle):
+    """As docker's does, which is given nothing but the container's pid."""
+    own = os.readlink("/proc/self/ns/net")
+    script = "read state; pid=${state#*\\\"pid\\\": }; pid=${pid%%[,\\}]*}; readlink /proc/$pid/ns/net"
+    bundle.hook("prestart", f"{script} >{bundle.root}/tmp/namespace")
+    bundle.config["linux"]["sysctl"] = {"net.ipv4.ip_default_ttl": "77"}
+    bundle.runs("httpd", "-f", "-p", "80", "-h", "/etc")
+    runtime.up("one", bundle)
+    made = (bundle.root / "tmp/namespace").read_text().strip()
+    assert made.startswith("net:[") and made != own
+    assert "127.0.0.1" in runtime.ok("exec", "one", "ip", "addr", "show", "dev", "lo")
+    assert [line.split(":")[1].strip() for line in runtime.ok("exec", "one", "ip", "-o", "link").splitlines()] == ["lo"]
+    assert eventually(lambda: runtime("exec", "one", "wget", "-q", "-O-", "http://127.0.0.1/passwd").stdout).startswith("root:")
+    assert runtime.ok("exec", "one", "cat", "/proc/sys/net/ipv4/ip_default_ttl") == "77\n"
+    pid = runtime.state("one")["pid"]
+    with open("/proc/sys/net/ipv4/ip_default_ttl") as outside:
+        assert outside.read() != "77\n"
+    inside = ["nsenter", f"--net=/proc/{pid}/ns/net", "cat", "/proc/sys/net/ipv4/ip_default_ttl"]
+    assert subprocess.run(inside, capture_output=True).stdout == b"77\n"

@@ -59,7 +59,8 @@ FIELDS: dict[str, tuple[str, str]] = {
     "linux.namespaces": (
         PARTLY,
         "a sandbox has its own of every kind, asked for or not, but for the network: without a namespace of its own it is the "
-        "host's, with a path that one (which takes the right to join it)",
+        "host's, with a path that one (which takes the right to join it); one of the kernel's is made, where int80 may, if there "
+        "are hooks that could fill it",
     ),
     "linux.namespaces.path": (PARTLY, "network: joined; mount: refused; others are warned of"),
     "linux.uidMappings": (NOTHING, "ids inside are the sandbox's own and need no mapping"),
@@ -99,7 +100,9 @@ FIELDS: dict[str, tuple[str, str]] = {
     "linux.seccomp.listenerMetadata": (REFUSED, ""),
     "linux.seccomp.syscalls.action": (PARTLY, "`SCMP_ACT_NOTIFY` is refused; `SCMP_ACT_TRACE` is ENOSYS, as where nobody traces"),
     "linux.sysctl": (
-        PARTLY, "`kernel.hostname` and `kernel.domainname` are kept; the others of a namespace are what /proc/sys shows, no more",
+        PARTLY,
+        "`kernel.hostname` and `kernel.domainname` are kept, and those of a network namespace that is joined or made; the others "
+        "are what /proc/sys shows, no more",
     ),
     "linux.maskedPaths": (KEPT, ""),
     "linux.readonlyPaths": (KEPT, ""),

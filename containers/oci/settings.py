@@ -14,7 +14,7 @@ import msgspec
 
 from containers import cgroup
 from containers.oci import checks, filters, mountings
-from containers.oci.config import CPU, Config, Linux, Memory, Problems, Process, Resources
+from containers.oci.config import CPU, Config, Hooks, Linux, Memory, Problems, Process, Resources
 from containers.sandbox import CannotExecute, Settings
 from procs.credentials import ALL_CAPABILITIES, Credentials
 from procs.limits import PERIOD, Limits
@@ -78,7 +78,7 @@ def outcome(config: Config, bundle: str, view=None) -> Outcome:
     settings.workdir_made = settings.session = settings.home = True
     linux = config.linux or Linux()
     _names(config, linux, settings)
-    _namespaces(linux, settings, problems, warn)
+    _namespaces(linux, config.hooks, settings, problems, warn)
     settings.view = view
     settings.table = mountings.table(config, bundle, problems, warn, view)
     for name, value in linux.sysctl.items():
@@ -215,8 +215,12 @@ def _sysctl(name: str, value: str, settings: Settings) -> None:
         settings.sysctl[os.fsencode(name)] = text
 
 
-def _namespaces(linux: Linux, settings: Settings, problems: Problems, warn) -> None:
-    """One that is missing is the host's, and one with a path another's; a sandbox has its own of all but the network."""
+def _namespaces(linux: Linux, hooks: Hooks | None, settings: Settings, problems: Problems, warn) -> None:
+    """One that is missing is the host's, and one with a path another's; a sandbox has its own of all but the network.
+
+    A hook that is told of the container before it starts may set up the network namespace of its pid, as docker's does: there
+    has to be one, or that would be the machine's.
+    """
     found = {namespace.type: (index, namespace.path) for index, namespace in enumerate(linux.namespaces)}
     for kind, (index, path) in found.items():
         here = f"linux.namespaces[{index}].path"
@@ -233,6 +237,8 @@ def _namespaces(linux: Linux, settings: Settings, problems: Problems, warn) -> N
             warn(here, f"the {kind} namespace is this sandbox's own")
     if "network" not in found:
         settings.net = "host"
+    elif not found["network"][1] and hooks is not None:
+        settings.netns_made = bool(hooks.prestart or hooks.create_runtime or hooks.create_container)
 
 
 # -- resources --------------------------------------------------------------------------------------

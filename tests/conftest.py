@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,16 @@ def few_descriptors():
     yield
     if len(os.listdir("/proc/self/fd")) > 200:
         gc.collect()
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has an IPv6 loopback, to compare with."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as one:
+            one.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from conftest import has_ipv6
 
+_IPV6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 to compare with")
 CONNECTED = ("connect", "bind", "sendto", "sendmsg", "pointer")
 
 
@@ -100,6 +102,7 @@ def test_what_waits_is_interrupted_or_goes_on_as_natively(sockets, guest):
     assert native.stdout.splitlines()[-1] == "signal: PIPE"
 
 
+@_IPV6
 def test_many_messages_of_one_call_are_those_the_kernel_gives(run, guest):
     program = run.put(guest("many_messages"), "many")
     native = subprocess.run([guest("many_messages")], capture_output=True, text=True, timeout=30, check=True)
@@ -110,7 +113,7 @@ def test_many_messages_of_one_call_are_those_the_kernel_gives(run, guest):
     assert "sent 5: 300000 300000 300000 300000 300000" in done.stdout
 
 
-@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6 to compare with")
+@_IPV6
 def test_the_loopback_inside_is_as_the_kernels(int80):
     forms = ["/usr/bin/python3", "-W", "ignore", str(Path(__file__).with_name("socket_forms.py"))]
     native = subprocess.run(forms, capture_output=True, text=True, timeout=60, check=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conftest import TRIES
 from fileops import KINDS, Sides, available, build, draw_scripts
 
 
@@ -38,5 +39,5 @@ def test_thirty_scripts_of_file_operations(sides):
 
 
 @pytest.mark.slow
-def test_four_hundred_scripts_of_file_operations(sides):
-    _check(sides, 2, 400)
+def test_many_scripts_of_file_operations(sides):
+    _check(sides, 2, 150 * TRIES)

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from conftest import TRIES
 
 
 class Hostile:
@@ -85,8 +86,8 @@ def test_three_thousand_random_calls(hostile, guest, gate):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [11, 12])
 @pytest.mark.parametrize("gate", ["syscall", "int80"])
-def test_two_hundred_thousand_random_calls(hostile, guest, gate, seed):
-    fuzz(hostile, guest, gate, seed, 200_000)
+def test_many_random_calls(hostile, guest, gate, seed):
+    fuzz(hostile, guest, gate, seed, 60_000 * TRIES)
 
 
 # -- processes of the host --------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from conftest import TRIES
 from fakes import AT_FDCWD, Guest, Out, Pair, Twin
 
 from abi.dispatch import Again, DispatchResult, Later
@@ -653,7 +654,7 @@ def test_random_calls_come_to_what_they_come_to_in_a_plain_directory(tmp_path, l
 @pytest.mark.slow
 @pytest.mark.parametrize("lowers", [1, 2, 3])
 def test_many_random_calls_come_to_what_they_come_to_in_a_plain_directory(tmp_path, lowers):
-    for seed in range(100, 120):
+    for seed in range(100, 100 + 8 * TRIES):
         play(tmp_path / str(seed), seed, 300, lowers, seed % 2 == 0)
         shutil.rmtree(tmp_path / str(seed))
 

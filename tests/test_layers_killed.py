@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import pids_with
+from conftest import TRIES, pids_with
 from fakes import AT_FDCWD
 from test_layers import CREAT, EXCHANGE, TRUNC, Entry, LayeredGuest, Layers, host_tree
 
@@ -312,7 +312,7 @@ def test_a_supervisor_killed_hundreds_of_times_leaves_layers_that_open_and_whole
     dice = random.Random(80)
     before = left_behind()
     changed = 0
-    for round_ in range(10):
+    for round_ in range(5 * TRIES):
         layers = Churned(tmp_path / str(round_), guest("churn"))
         lower = host_tree(layers.lowers[0])
         marker = uuid.uuid4().hex
@@ -325,6 +325,8 @@ def test_a_supervisor_killed_hundreds_of_times_leaves_layers_that_open_and_whole
             child.wait()
             child.stderr.close()
             assert eventually(lambda marker=marker: not pids_with(marker))
+            if not os.path.exists(layers.work):
+                continue  # it had not begun
             with LayeredGuest(layers) as opened:
                 tree = opened.everything()
                 inodes = opened.inodes()
@@ -333,7 +335,7 @@ def test_a_supervisor_killed_hundreds_of_times_leaves_layers_that_open_and_whole
                 assert (opened.everything(), opened.inodes()) == (tree, inodes)
             changed += len(layers.stored()) > 5
         assert host_tree(layers.lowers[0]) == lower
-    assert changed > 30  # else it was killed too early to say anything
+    assert changed > 10 * TRIES  # else it was killed too early to say anything
     assert eventually(lambda: left_behind() <= before)
 
 
@@ -350,7 +352,7 @@ def contents(home: Path) -> dict[str, str]:
 def test_an_apply_killed_at_any_moment_leaves_files_old_or_new_and_can_be_made_again(int80, tmp_path, monkeypatch):
     dice = random.Random(80)
     killed = 0
-    for round_ in range(25):
+    for round_ in range(8 * TRIES):
         place = tmp_path / str(round_)
         home = place / "home"
         for name in NAMES:
@@ -390,4 +392,4 @@ def test_an_apply_killed_at_any_moment_leaves_files_old_or_new_and_can_be_made_a
         }
         assert stat.S_IMODE((home / "d/0").stat().st_mode) == 0o700
         shutil.rmtree(place)
-    assert killed > 20
+    assert killed > 6 * TRIES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import shutil
@@ -44,7 +45,9 @@ def has_ipv6() -> bool:
 @pytest.fixture(scope="session")
 def int80() -> list[str]:
     """The command, as a list to put in front of arguments."""
-    return [sys.executable, str(REPO / "runner.py")]
+    from runtimes import INT80
+
+    return INT80
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +62,15 @@ def busybox() -> Path:
     return build_busybox.stock(build_busybox.default_cache())
 
 
+@functools.cache
+def applets(busybox: str | Path) -> list[str]:
+    listed = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True)
+    return [name for name in listed.stdout.split() if name != "busybox"]
+
+
+_made: list[Path] = []  # where applets' symlinks are already: another name for one is made in a tenth of the time of a new one
+
+
 def make_root(place: Path, busybox: Path) -> Path:
     """A root directory with busybox under all its names."""
     for name in ("bin", "tmp", "etc"):
@@ -68,10 +80,13 @@ def make_root(place: Path, busybox: Path) -> Path:
     (place / "etc/group").write_text("root:x:0:\n")
     shutil.copyfile(busybox, place / "bin/busybox")
     (place / "bin/busybox").chmod(0o755)
-    listed = subprocess.run([shutil.which("busybox") or busybox, "--list"], capture_output=True, text=True, check=True)
-    for applet in listed.stdout.split():
-        if applet != "busybox":
-            (place / "bin" / applet).symlink_to("busybox")
+    for applet in applets(shutil.which("busybox") or busybox):
+        name = f"{place}/bin/{applet}"
+        try:
+            os.link(f"{_made[-1]}/{applet}", name, follow_symlinks=False)
+        except (IndexError, OSError):
+            os.symlink("busybox", name)
+    _made[:] = [place / "bin"]
     return place
 
 

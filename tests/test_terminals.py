@@ -108,7 +108,7 @@ OUTER = ["bash", "--norc", "--noprofile", "--noediting", "-i"]  # a shell of the
 @pytest.fixture
 def outer(screen) -> Screen:
     """A shell of the host's, which tells at once what becomes of its jobs."""
-    shell = screen(OUTER)
+    shell = screen(OUTER, env={"PS1": "FIRST> "})
     shell.run("set -b; PS1='OUT''> '", "OUT> ")
     return shell
 
@@ -463,6 +463,7 @@ def test_pythons_prompt_is_interrupted_and_stopped(inside):
     inside.until("IN> ")
     inside.run("fg", "python3")
     inside.run("print(6 * 7)", "42")
+    inside.until(">>> ")
     inside.type("\x04")
     inside.until("IN> ")
 

@@ -492,6 +492,7 @@ def crash_trial(tmp_path: Path):
     return make
 
 
+@pytest.mark.slow
 def test_an_apply_that_crashes_at_any_point_is_run_again(crash_trial, monkeypatch):
     whole = crash_trial(0)
     assert refused(apply(whole)) == []

@@ -109,6 +109,7 @@ _MISTAKES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_mistakes_are_one_line_and_125(engine):
     engine.run("sleep", "1000", options=("-d", "--name", "x"))
     for words in _MISTAKES:

@@ -65,6 +65,7 @@ def test_there_and_back_is_the_same(engine, container, tree, tmp_path):
     assert described(tmp_path / "back") == described(tree)
 
 
+@pytest.mark.slow
 def test_names_mean_what_docker_says(engine, container, tmp_path):
     (tmp_path / "d/e").mkdir(parents=True)
     (tmp_path / "d/e/f").write_text("f")
@@ -260,6 +261,7 @@ def test_a_container_is_exported_whole_and_nothing_that_is_mounted(engine, conta
     assert done.returncode == 125 and done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_an_image_is_made_of_a_container_and_run(engine, container, tmp_path):
     (tmp_path / "mine").write_text("mine")
     engine("cp", f"{tmp_path}/mine", f"{container}:/etc/mine")

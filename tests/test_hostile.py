@@ -53,7 +53,7 @@ def hostile(run, int80, guest) -> Hostile:
 # -- every call, every pointer, every number --------------------------------------------------------
 
 
-@pytest.mark.parametrize("gate", ["syscall", "int80"])
+@pytest.mark.parametrize("gate", ["syscall", pytest.param("int80", marks=pytest.mark.slow)])
 def test_no_bad_pointer_in_any_call_hurts_anybody_but_the_caller(hostile, guest, gate):
     done = hostile(hostile.run.put(guest("pointers", gate=gate)), "all", options=("-w", "/tmp"))
     assert done.returncode == 0
@@ -62,7 +62,7 @@ def test_no_bad_pointer_in_any_call_hurts_anybody_but_the_caller(hostile, guest,
     assert int(survivors.split()[2]) < 5, done.stdout  # munmap of its own text, kill of itself
 
 
-@pytest.mark.parametrize("gate", ["syscall", "int80"])
+@pytest.mark.parametrize("gate", ["syscall", pytest.param("int80", marks=pytest.mark.slow)])
 def test_a_bad_pointer_fails_with_the_errno_it_has_natively(hostile, guest, gate):
     with tempfile.TemporaryDirectory() as place:  # whose name is short enough for getcwd
         native = subprocess.run([guest("pointers"), "compare"], cwd=place, capture_output=True, text=True, check=True)

@@ -55,6 +55,7 @@ def races(run, int80, guest, foreign, tmp_path) -> Races:
     return Races(run, int80, outside)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["swap", "exchange"])
 @pytest.mark.parametrize("target", ["parents", "absolute"])
 def test_a_component_that_becomes_a_symlink_never_leads_outside(races, how, target):
@@ -71,6 +72,7 @@ def test_a_component_that_becomes_a_symlink_never_leads_outside(races, how, targ
     assert "status" not in done.stdout
 
 
+@pytest.mark.slow
 def test_a_directory_moved_up_while_its_parents_are_walked_never_leads_outside(races):
     done = races("moving")
     assert (done.returncode, done.stderr) == (0, "")

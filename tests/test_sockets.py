@@ -467,6 +467,7 @@ server.detach()
         client.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", CONNECTED)
 @pytest.mark.parametrize("kind", ["abstract", "path"])
 def test_a_name_changed_while_it_is_used_is_never_one_of_the_hosts(sockets, outside, run, how, kind):

@@ -64,6 +64,7 @@ def test_a_thread_that_executes_becomes_its_process(tmp_path):
     assert len(rows) == 2 and rows[1].split()[:5] == ["/bin/sh", "→", "/bin/id", "10", "exit"]
 
 
+@pytest.mark.slow
 def test_a_long_chain_of_processes_is_no_trouble(tmp_path):
     events = [event for pid in range(1, 1500) for event in (Born(BEGIN, pid, pid, pid - 1, "fork"),)]
     assert len(tree(tmp_path, *events)) == 1500

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
+import pytest
 from made_up import BEGIN, LOOSE, SHELL, call, tell
 from test_trace_summary import on_terminal, strip, traced_on_terminal
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import os
 import signal
 
@@ -23,6 +24,7 @@ from containers.view import View
 from vfs.namespace import Location
 
 _MOST = 1024
+_TIDY = 32  # containers made between two collections
 _CONFIG_MAX = 16 << 20
 
 
@@ -85,6 +87,8 @@ class Containers:
             raise
         call.sandbox.adopt(running.sandbox)
         self._last += 1
+        if self._last % _TIDY == 0:
+            gc.collect()  # those that are gone have descriptors in cycles of objects
         self._found[self._last] = container
         return self._last
 

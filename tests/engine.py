@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from conftest import pids_with
+from runtimes import eventually
 
 PATIENCE = 60  # seconds until a test gives up
 
@@ -52,11 +52,7 @@ class Engine:
 
     def until(self, condition: Callable[[], object]):
         """Wait for what becomes true sooner or later."""
-        deadline = time.monotonic() + PATIENCE
-        while not (found := condition()):
-            assert time.monotonic() < deadline, condition
-            time.sleep(0.01)
-        return found
+        return eventually(condition)
 
     def until_logs(self, name: str, text: str) -> None:
         self.until(lambda: text in self.logs(name))

@@ -138,8 +138,8 @@ def alive(pid: int) -> bool:
         return False
 
 
-def eventually(check, patience: float = 20):
-    """Wait for what a container does by itself; what `check` gives once it is true."""
+def eventually(check, patience: float = 60):
+    """Wait for what becomes true sooner or later; what `check` gives once it is."""
     until = time.monotonic() + patience
     while not (found := check()):
         assert time.monotonic() < until, "it did not come"

@@ -8,24 +8,12 @@ import random
 import select
 import signal
 import subprocess
-import time
 import uuid
 from pathlib import Path
 
 import pytest
 from conftest import pids_with
-
-PATIENCE = 5  # seconds until what is to vanish has vanished
-
-
-def eventually(condition) -> bool:
-    """Whether `condition` comes to hold before patience ends."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
+from runtimes import eventually
 
 
 def in_memory() -> set[str]:
@@ -181,7 +169,7 @@ def test_a_supervisor_killed_at_any_moment_leaves_nothing(ends, script, options)
         child.kill()
         child.wait(10)
         assert ends.nothing_left(child), f"round {number}: {pids_with(ends.marker)}"
-    assert eventually(lambda: not in_memory() - before), in_memory() - before
+    eventually(lambda: not in_memory() - before)
 
 
 def test_a_stopped_guest_does_not_outlive_its_supervisor(ends):
@@ -225,7 +213,7 @@ def test_after_signal_n_the_status_is_128_and_n(ends, name):
     child = ends.start("sh", "-c", "echo ready; exec sleep 1000 ", ends.marker)
     assert child.stdout.readline() == "ready\n"
     # The shell itself ignores SIGQUIT until it has become sleep.
-    assert eventually(lambda: any(command_of(pid).startswith(b"sleep") for pid in in_session(child.pid)))
+    eventually(lambda: any(command_of(pid).startswith(b"sleep") for pid in in_session(child.pid)))
     if name in ("KILL", "PIPE"):
         os.kill(next(pid for pid in in_session(child.pid) if pid != child.pid), number)
     else:

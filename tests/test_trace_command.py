@@ -10,11 +10,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from runtimes import eventually
 
 
 @pytest.fixture
@@ -56,13 +56,6 @@ def until(stream, text: str) -> str:
 
 def status(pid: int, field: str) -> str:
     return re.search(rf"^{field}:\s*(\S+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[1]
-
-
-def wait_for(condition) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        select.select([], [], [], 0.01)
 
 
 # -- a command --------------------------------------------------------------------------------------
@@ -325,13 +318,13 @@ def test_tasks_that_outlive_the_command_are_let_go(int80, tmp_path):
     script = f"(echo $$ >{tmp_path}/pid; exec sleep 60) & exit 3"
     with started([*int80, "trace", "sh", "-c", script], stderr=subprocess.PIPE) as tracer:
         until(tracer.stderr, "+++ exited with 3 +++")
-        wait_for(lambda: b"sleep" in _children_of(tracer))
+        eventually(lambda: b"sleep" in _children_of(tracer))
         (left,) = _traced_by(tracer.pid)
         tracer.send_signal(signal.SIGTERM)
         assert tracer.wait(20) == 3
     try:
         assert status(left, "TracerPid") == "0"
-        wait_for(lambda: status(left, "State") == "S")
+        eventually(lambda: status(left, "State") == "S")
     finally:
         os.kill(left, signal.SIGKILL)
 
@@ -389,17 +382,17 @@ def test_attaching_follows_all_threads_and_leaves_them_running(int80, running, n
 
 def test_a_stopped_process_stays_stopped_while_it_is_traced_and_after(int80, running):
     running.send_signal(signal.SIGSTOP)
-    wait_for(lambda: status(running.pid, "State") == "T")
+    eventually(lambda: status(running.pid, "State") == "T")
     with started([*int80, "trace", "-p", str(running.pid)], stderr=subprocess.PIPE) as tracer:
         until(tracer.stderr, "--- stopped by SIGSTOP ---")
         tracer.send_signal(signal.SIGINT)
         assert tracer.wait(20) == 0
-    wait_for(lambda: status(running.pid, "State") == "T")  # it has to run for a moment to stop again
+    eventually(lambda: status(running.pid, "State") == "T")  # it has to run for a moment to stop again
 
 
 def test_a_call_that_goes_on_when_the_tracer_has_left_has_no_result(int80):
     with started(["sleep", "100"]) as sleeper:
-        wait_for(lambda: (status(sleeper.pid, "Name"), status(sleeper.pid, "State")) == ("sleep", "S"))
+        eventually(lambda: (status(sleeper.pid, "Name"), status(sleeper.pid, "State")) == ("sleep", "S"))
         with started([*int80, "trace", "-p", str(sleeper.pid)], stderr=subprocess.PIPE) as tracer:
             until(tracer.stderr, "(")
             tracer.send_signal(signal.SIGINT)
@@ -445,9 +438,9 @@ def test_job_control_in_a_shell_is_as_without_a_tracer(int80):
         typed.write(b"jobs\n")
         until(typed, "Running")
         typed.write(b"fg\n")
-        wait_for(lambda: os.tcgetpgrp(terminal) == group)
+        eventually(lambda: os.tcgetpgrp(terminal) == group)
         typed.write(b"\x03")
-        wait_for(lambda: os.tcgetpgrp(terminal) == pid)
+        eventually(lambda: os.tcgetpgrp(terminal) == pid)
         typed.write(b"echo status=$?\n")
         until(typed, "status=130")
     finally:

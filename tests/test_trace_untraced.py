@@ -7,10 +7,10 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from runtimes import eventually
 
 WAYS = {
     "everything": ("-o", "/dev/null"),
@@ -106,14 +106,6 @@ def test_nor_where_its_status_says_them(int80):
 # -- attaching --------------------------------------------------------------------------------------
 
 
-def until(condition, limit: float = 30.0) -> None:
-    """Wait until something is so, which it will be soon."""
-    end = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def tracer_of(pid: int) -> int:
     return int(re.search(r"^TracerPid:\s+(\d+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[1])
 
@@ -139,7 +131,7 @@ def asked(worker) -> bytes:
 def test_a_process_goes_on_while_it_is_traced_and_after(int80, worker, tmp_path):
     log = tmp_path / "log"
     tracer = subprocess.Popen([*int80, "trace", "-o", str(log), "-p", str(worker.pid)], stderr=subprocess.PIPE)
-    until(lambda: all(tracer_of(int(tid)) == tracer.pid for tid in os.listdir(f"/proc/{worker.pid}/task")))
+    eventually(lambda: all(tracer_of(int(tid)) == tracer.pid for tid in os.listdir(f"/proc/{worker.pid}/task")))
     assert asked(worker) == b"answer 1 of 4\n"
     assert asked(worker) == b"answer 2 of 4\n"  # it read this since it was stopped for the first time
     tracer.send_signal(signal.SIGINT)
@@ -155,9 +147,9 @@ def test_a_stopped_process_stays_stopped_when_it_is_let_go(int80, worker):
     worker.send_signal(signal.SIGSTOP)
     os.waitpid(worker.pid, os.WUNTRACED)
     tracer = subprocess.Popen([*int80, "trace", "-o", "/dev/null", "-p", str(worker.pid)], stderr=subprocess.PIPE)
-    until(lambda: tracer_of(worker.pid) == tracer.pid)
+    eventually(lambda: tracer_of(worker.pid) == tracer.pid)
     tracer.send_signal(signal.SIGINT)
     tracer.communicate(timeout=30)
-    until(lambda: "T (stopped)" in Path(f"/proc/{worker.pid}/status").read_text())
+    eventually(lambda: "T (stopped)" in Path(f"/proc/{worker.pid}/status").read_text())
     worker.send_signal(signal.SIGCONT)
     assert asked(worker) == b"answer 1 of 4\n"

@@ -157,10 +157,21 @@ def _await_write(call: Call, fd: int, drop) -> bool:
     return True
 
 
+def check_opened(target: OpenFile) -> None:
+    """EACCES for what lies outside the tree and was not opened, only looked at (``O_PATH``).
+
+    Such a descriptor does not say what access it came with; and where a thread changes the name under `Supervisor._steer_open`
+    another can have one of any file for a moment, before the sandbox ends for it.
+    """
+    if fcntl.fcntl(target.fd, fcntl.F_GETFL) & os.O_PATH:
+        raise SysError(Kind.EACCES)
+
+
 def _reopen(target: OpenFile, flags: int) -> int:
     """Open anew what a magic link stands for, a pipe or a file without a name, with other flags."""
     if flags & os.O_PATH:
         return os.dup(target.fd)
+    check_opened(target)
     status = os.fstat(target.fd)
     mode = status.st_mode & _S_IFMT
     if mode == 0o140000:

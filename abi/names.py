@@ -6,7 +6,7 @@ import os
 
 from abi.dispatch import AT_FDCWD, OK, Call, Return, Support
 from abi.errors import Kind, SysError
-from abi.files import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, check_writable, descriptor_location, find_or_self
+from abi.files import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, check_opened, check_writable, descriptor_location, find_or_self
 from abi.linux import linux
 from abi.making import give, mode_for
 from vfs.namespace import Location, OpenFile, Parent
@@ -145,6 +145,7 @@ def _link(call: Call, olddir: int, old: bytes, newdir: int, new: bytes, flags: i
     if isinstance(found, OpenFile):
         if os.fstat(found.fd).st_nlink:
             raise SysError(Kind.EXDEV)  # a host file that was handed in
+        check_opened(found)
         where.fs.link_open(found.fd, where.node, target.name)
         return OK
     if found.mount is not where.mount:

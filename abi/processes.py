@@ -9,14 +9,14 @@ from functools import partial
 
 from abi.dispatch import AT_FDCWD, OK, Call, Execute, Native, Plane, Return, Support, When
 from abi.errors import Kind, SysError
-from abi.files import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, find_or_self
+from abi.files import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, check_opened, find_or_self
 from abi.linux import linux
 from abi.signals import pidfd_task, telling
 from abi.status import owner
 from procs import execution
 from procs.credentials import SECURE_KEEP_CAPS, SECURE_NO_CAP_AMBIENT_RAISE
 from procs.tree import seccomp_filters
-from vfs.namespace import Location
+from vfs.namespace import Location, OpenFile
 
 # -- making -----------------------------------------------------------------------------------------
 
@@ -125,6 +125,8 @@ _EXEC = "a program that names a loader the host has not runs from a copy, so wri
 
 def _execute(call: Call, found, name: bytes, **how):
     """Set-id bits and file capabilities change what the guest believes; to the host they say nothing."""
+    if isinstance(found, OpenFile):
+        check_opened(found)
     plan = execution.plan(call.sandbox.namespace, call.fs, found, name, **how)
     where = plan.location
     if not call.process.no_new_privs and not (where is not None and where.mount.flags.nosuid):

@@ -95,6 +95,14 @@ def test_a_timer_for_inits_first_thread_is_for_the_kernels_number(guest):
     assert int.from_bytes(guest.memory.read(call.args[1] + 16, 4), "little") == 1
 
 
+@pytest.mark.parametrize("name", ["clock_gettime", "clock_getres", "clock_nanosleep", "timer_create"])
+def test_the_clock_of_init_is_asked_for_by_the_kernels_number(guest, name):
+    for kind in (2, 6):  # CPUCLOCK_SCHED of a process, of a thread
+        assert guest.result(name, ~1 << 3 | kind).changed == {0: ~INIT << 3 | kind}
+        assert guest.result(name, ~MEMBER << 3 | kind).changed == {}
+    assert guest(name, ~os.getppid() << 3 | 2) == -errno.EINVAL
+
+
 def test_other_timers_are_the_kernels(guest):
     for event in (sigevent(4, MEMBER), sigevent(0, 1)):
         result = guest.result("timer_create", 1, event)

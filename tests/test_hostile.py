@@ -122,6 +122,13 @@ def test_forks_the_kernel_refused_do_not_count_against_the_limit(hostile):
     assert hostile.lines("/bin/hostile", "failed-forks", options=("--pids-limit", "12")) == ["fork done"]
 
 
+def test_no_clock_tells_of_processes_outside(hostile):
+    assert hostile.lines("/bin/hostile", "clocks", str(os.getpid())) == [
+        *(f"{whose}: done, done, done, done" for whose in ("own", "init", "child")),
+        "outside: EINVAL, EINVAL, EINVAL, EINVAL", "init is the caller: 1",
+    ]  # fmt: skip
+
+
 # -- files of the host ------------------------------------------------------------------------------
 
 
@@ -140,7 +147,9 @@ def test_a_file_handed_in_for_reading_stays_as_it_is(hostile, tmp_path):
 def test_a_file_handed_in_for_writing_cannot_be_read(hostile, tmp_path):
     with open(tmp_path / "log", "ab") as log:
         done = hostile("/bin/hostile", "read-back", stdout=log)
-    assert done.stderr == "reopen for reading EACCES\n"
+    assert done.stderr.splitlines() == [
+        "reopen for reading EACCES", "look at it done", "reopen that for reading EACCES", "execute that EACCES",
+    ]  # fmt: skip
 
 
 def test_a_directory_handed_in_leads_nowhere(hostile, tmp_path):
@@ -197,6 +206,21 @@ def test_threads_whose_leader_has_ended_keep_their_descriptors(hostile):
 
 def test_processes_that_share_memory_share_the_gates_rewriting(hostile):
     assert hostile.lines("/bin/hostile", "shared-memory") == ["0 failed"]
+
+
+def test_registers_that_ptrace_does_not_take_back_hurt_nobody(hostile, guest):
+    native = subprocess.run([guest("hostile"), "segments"], capture_output=True, text=True, check=True).stdout
+    assert hostile.lines("/bin/hostile", "segments") == native.splitlines()
+    assert set(native.splitlines()) == {"2a00"}
+
+
+@pytest.mark.skipif("[vsyscall]" not in Path("/proc/self/maps").read_text(), reason="this kernel has no vsyscall page")
+def test_a_call_that_the_kernel_emulates_does_not_disturb_the_log(hostile, tmp_path):
+    log = tmp_path / "log"
+    hostile("/bin/hostile", "vsyscall", options=(f"--trace={log}",))
+    written = log.read_text()
+    assert written.count("kill(1, 0)") == 2
+    assert "getcpu" not in written
 
 
 def test_a_breakpoint_where_an_int80_was_is_the_guests(hostile):

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -122,7 +123,75 @@ static void handed_in(void)
 /* Reading back through a descriptor handed in for writing. */
 static void read_back(void)
 {
+	char name[32];
 	dprintf(2, "reopen for reading %s\n", result(open("/proc/self/fd/1", O_RDONLY)));
+	int looked = open("/proc/self/fd/1", O_PATH);
+	sprintf(name, "/proc/self/fd/%d", looked);
+	dprintf(2, "look at it %s\n", result(looked));
+	dprintf(2, "reopen that for reading %s\n", result(open(name, O_RDONLY)));
+	dprintf(2, "execute that %s\n", result(execveat(looked, "", (char *[]){"x", 0}, environ, AT_EMPTY_PATH)));
+}
+
+static void null_selector_in_ds(void) { asm volatile("mov %0, %%ds" : : "r"(1)); }
+static void null_selector_in_es(void) { asm volatile("mov %0, %%es" : : "r"(2)); }
+static void base_of_gs_in_the_kernels_half(void) { asm volatile("wrgsbase %0" : : "r"(0xffff800000000000)); }
+
+/* Registers that ptrace(2) shows and does not take back. */
+static void segments(void)
+{
+	void (*load[])(void) = {null_selector_in_ds, null_selector_in_es, base_of_gs_in_the_kernels_half};
+	for (int i = 0; i < 2 + !!(getauxval(AT_HWCAP2) & 2); i++) {
+		int status;
+		if (fork() == 0) {
+			load[i]();
+			_exit(kill(getppid(), 0) ? 1 : 42);
+		}
+		wait(&status);
+		printf("%x\n", status);
+	}
+}
+
+static void clock_of(const char *whose, pid_t pid)
+{
+	clockid_t clock = (int)(~(unsigned)pid << 3 | 2);
+	struct sigevent event = {.sigev_notify = SIGEV_NONE};
+	struct timespec time = {0, 1};
+	timer_t timer;
+	printf("%s: %s, ", whose, result(clock_gettime(clock, &time)));
+	printf("%s, ", result(clock_getres(clock, &time)));
+	printf("%s, ", result(timer_create(clock, &event, &timer)));
+	printf("%s\n", result(timer_create(clock, 0, &timer)));
+}
+
+/* Clocks that stand for processes. */
+static void clocks(pid_t outside)
+{
+	struct timespec time;
+	pid_t child = fork();
+	if (child == 0) {
+		pause();
+		_exit(0);
+	}
+	clock_of("own", 0);
+	clock_of("init", 1);
+	clock_of("child", child);
+	clock_of("outside", outside);
+	clock_nanosleep(CLOCK_PROCESS_CPUTIME_ID, TIMER_ABSTIME, &(struct timespec){0, 1}, 0);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+	long own = time.tv_sec * 1000000000 + time.tv_nsec;
+	clock_gettime((int)(~1u << 3 | 2), &time);
+	printf("init is the caller: %d\n", time.tv_sec * 1000000000 + time.tv_nsec - own < 1000000000);
+	kill(child, SIGKILL);
+}
+
+/* A call that the kernel emulates has no end to stop at. */
+static void vsyscall(void)
+{
+	long (*getcpu_there)(unsigned *, unsigned *, void *) = (void *)0xffffffffff600800;
+	unsigned cpu;
+	long value = getcpu_there(&cpu, 0, 0);
+	syscall(SYS_kill, 1, 0);
+	syscall(SYS_kill, 1, value);
 }
 
 static int after_leader(void *unused)
@@ -336,6 +405,9 @@ int main(int argc, char **argv)
 	if (!strcmp(how, "no-stack")) no_stack();
 	if (!strcmp(how, "handed-in")) handed_in();
 	if (!strcmp(how, "read-back")) read_back();
+	if (!strcmp(how, "segments")) segments();
+	if (!strcmp(how, "clocks")) clocks(atoi(argv[2]));
+	if (!strcmp(how, "vsyscall")) vsyscall();
 	if (!strcmp(how, "leader-gone")) leader_gone();
 	if (!strcmp(how, "shared-memory")) shared_memory();
 	if (!strcmp(how, "own-breakpoint")) own_breakpoint();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -155,6 +156,40 @@ def test_a_frozen_sandbox_stands_until_it_is_let_go(script):
         running.close()
     """)
     assert out.splitlines() == ["goes on", "137 0"]
+
+
+def test_a_program_executed_by_a_thread_while_all_stand_is_seen(script, guest, tmp_path):
+    """The stop of the first thread, whose number the other has from then on, is not taken for the one at the new program."""
+    shutil.copy(guest("races"), tmp_path / "root/bin/races")
+    out = script("""
+        from tracer import ptrace
+        from tracer.supervisor import Supervisor
+        running = Running(settings("/bin/races", "chain", "1"))
+        running.prepare()
+        running.launch()
+        supervisor, loop = running.supervisor, running.loop
+        steer, event, executed = Supervisor._steer_exec, supervisor.event, supervisor._executed
+        stopped, seen = [], []
+
+        def steered(task, registers, plan):
+            steer(supervisor, task, registers, plan)
+            if task.tid != task.process.pid:
+                supervisor.freeze()
+                while (task.process.pid, ptrace.EVENT_STOP) not in stopped:
+                    loop.reap()
+
+        def noted(task, status):
+            stopped.append((task.tid, status >> 16))
+            event(task, status)
+            if status >> 16 == ptrace.EVENT_EXEC:
+                supervisor.thaw()
+
+        supervisor._steer_exec, supervisor.event = steered, noted
+        supervisor._executed = lambda task, former: (seen.append(former != task.tid), executed(task, former))
+        print(exit_status(running.serve()), seen, flush=True)
+        running.close()
+    """)
+    assert out.splitlines() == ["done", "0 [False, True]"]
 
 
 def test_two_sandboxes_in_one_loop_know_nothing_of_each_other(script):

@@ -65,6 +65,7 @@ _OPEN_ERRORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
 _ERESTARTSYS, _ERESTARTNOINTR = -512 & U64, -513 & U64
 _RESTARTS = frozenset(-number & U64 for number in (512, 513, 514, 516))  # ERESTART*, never seen by a program
 _SKIPPED = U64  # orig_rax of a call that is not to be made
+_VSYSCALL = 0xFFFFFFFFFF600000  # the page of the calls that the kernel emulates
 
 
 class TracedTask(Task):
@@ -141,7 +142,7 @@ class Supervisor:
         self._commands: dict[int, Callable[[int], None]] = {}  # who was launched beside init, and who waits for its status
         self._frozen: set[str] = set()  # who wants the tasks to stand still
         self._waiting: set[int] = set()  # who was launched and is not to execute its program yet
-        self._held: list[tuple[TracedTask, int]] = []  # stops to be handled when it thaws, or is let go
+        self._held: dict[TracedTask, int] = {}  # stops to be handled when it thaws, or is let go
         self._stands = False  # whether init is stopped
         self._stops = False  # whether int80 was told to stop, and waits for init to
         self._early: set[int] = set()  # tasks adopted before they were announced
@@ -281,8 +282,8 @@ class Supervisor:
         self._handle_held()
 
     def _handle_held(self) -> None:
-        held, self._held = self._held, []
-        for task, status in held:
+        held, self._held = self._held, {}
+        for task, status in held.items():
             if self.tree.tasks.get(task.tid) is task:
                 self.event(task, status)
 
@@ -403,7 +404,9 @@ class Supervisor:
             self._ended(task, status)
             return
         if self._frozen or task.tid in self._waiting:
-            self._held.append((task, status))
+            # Its last stop is the one it stands at: it left an earlier one when a thread that executes a program took its place.
+            self._held.pop(task, None)
+            self._held[task] = status
             return
         try:
             self._stopped(task, status >> 8 & 0xFF, status >> 16)
@@ -520,7 +523,7 @@ class Supervisor:
             return
         if task.tid == self.tree.init_pid:
             self._stands = False
-        if task.claim is not None:
+        if isinstance(task.claim, int):
             self._begin_claim(task)
         elif task.aside is not None:
             task.aside.at_stop()
@@ -660,10 +663,12 @@ class Supervisor:
         if task.trap is not None and task.trap.host:  # a call that its host program made already, by another name
             self.resume(task)
             return
-        if task.claim is not None:
-            self._claim(task, registers)
-            return
         number = registers[ORIG_RAX]
+        if task.claim is not None:
+            if number == _IOCTL and registers[RSI] == _TIOCSTI:
+                self._claim(task, registers)
+                return
+            task.claim = None  # another thread has changed the instruction: the call is the guest's own
         if self._launching and task.tid in self._launching:
             if number != _EXECVE:  # of `tracer.launch`, and the kernel's whatever the table says
                 self.resume(task)
@@ -677,7 +682,7 @@ class Supervisor:
             if number == _PAUSE and task.aside is not None and task.aside.overdue:
                 task.aside.at_stop()  # this stop took the interruption along that was to end this pause
                 return
-            if self._log_stop(task, entry, number, arguments):
+            if self._log_stop(task, entry, number, arguments, registers[RIP]):
                 self.resume(task)
                 return
         if entry is None or entry.handler is None:
@@ -732,12 +737,14 @@ class Supervisor:
             return False
         return True
 
-    def _log_stop(self, task: TracedTask, entry, number: int, arguments: tuple[int, ...]) -> bool:
-        """Log the begin of a call that stopped; whether that was all: the kernel is to carry it out, or nobody is."""
+    def _log_stop(self, task: TracedTask, entry, number: int, arguments: tuple[int, ...], at: int) -> bool:
+        """Log the begin of a call that stopped at `at`; whether that was all: the kernel is to carry it out, or nobody is."""
         plane = entry.plane_for(arguments)[0] if entry is not None else Plane.REFUSE
         native = plane is Plane.NATIVE and number not in self.steered
         if native and number == _PAUSE and task.aside is not None:
             return True  # not the guest's own: it waits for an answer there
+        if native and at >= _VSYSCALL:
+            return True  # emulated by the kernel: it has no end to stop at
         task.logged = self.log.begin(task, number, arguments, _CARRIED[plane])
         if task.logged and (value := self.log.injected(task, number)) is not None:
             self._skip(task, ptrace.getregs(task.tid), value)

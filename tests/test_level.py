@@ -17,9 +17,10 @@ COUNTS = {
     "forks": 20000, "execs": 20000, "threads": 20000, "orphans": 5000, "killed-threads": 2000, "killed-execs": 10000,
     "files": 5000, "directories": 5000, "fifos": 10000, "fifos-given-up": 10000, "unix-sockets": 10000,
     "inet-sockets": 10000, "terminals": 10000, "processes": 3000, "objects": 10000, "users": 10000,
+    "sites": 40000,
 }  # fmt: skip
 # Times before the first look: what is remembered on purpose (some thousand paths) is bounded, and mostly there by then.
-WARM = {kind: 1000 // OFTEN for kind in COUNTS} | {"processes": 600}
+WARM = {kind: 1000 // OFTEN for kind in COUNTS} | {"processes": 600, "sites": 1000}
 GROWTH = 1536  # kilobytes
 NAMES = 80  # descriptors of names of sockets that may be gone, until somebody looks
 

@@ -27,6 +27,7 @@ _SCRATCH = 64  # bytes behind the name at the top of every stack: room for the n
 _ARGUMENTS_MAX = 1 << 18  # pointers; more than the kernel's own limit on their strings lets through
 _PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
 _COPIES_MAX = 8
+_PROGRAMS_MAX = 512  # whose sites are remembered
 _COPY_MAX = 1 << 29  # bytes of a program that is copied into memory
 _PATH_MAX = 4096
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -249,7 +250,10 @@ class Programs:
                 _change_vector(pid, memory, raw, vector)
         st = plan.stat
         image.program = (st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns)
-        image.sites = self._sites.setdefault(image.program, set())
+        image.sites = self._sites.pop(image.program, set())
+        self._sites[image.program] = image.sites
+        if len(self._sites) > _PROGRAMS_MAX:
+            del self._sites[next(iter(self._sites))]
         return image
 
     def _vdso_call(self, memory, base: int) -> int:

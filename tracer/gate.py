@@ -18,6 +18,7 @@ _USER_CS = 0x33  # 64-bit code
 INSTRUCTION = len(INT80)  # bytes, of either instruction
 _INT3 = b"\xcc"
 _ENOSYS = -38 & U64
+_SITES_MAX = 4096  # of one image that are remembered: a guest can make as many as it has memory, and every fork copies them
 _TRIES = 3  # how often a site is judged: the verdict hangs on its caller, and the next one may do
 
 
@@ -59,8 +60,12 @@ def enter(task, registers, at: int, in_call: bool, patch: bool) -> bool:
         tries = image.kept.get(at, 0)
         rewritten = patch and tries < _TRIES and _rewrite(task, at, number & 0xFFFFFFFF, registers[RSP])
         if rewritten:
+            if len(image.patched) >= _SITES_MAX:
+                image.patched.clear()  # which counts for those that are being rewritten
             image.patched.add(at)
         else:
+            if len(image.kept) >= _SITES_MAX:
+                image.kept.clear()  # they are judged anew
             image.kept[at] = tries + 1
     if in_call:
         registers[RAX] = registers[ORIG_RAX]
@@ -90,7 +95,7 @@ def _rewrite(task, at: int, number: int, stack_pointer: int) -> bool:
     try:
         if inode is None or not rewritable(at, number, text.read, stack_pointer):
             return False
-        if image.program is not None and inode == image.program[1]:
+        if image.program is not None and inode == image.program[1] and len(image.sites) < _SITES_MAX:
             image.sites.add(at - image.entry)
         if len(task.process.tasks) == 1:
             return text.write(at, SYSCALL)

@@ -351,12 +351,26 @@ static void killed_execs(int i)
 	reap(pid);
 }
 
+/* Ten gates where there was none before: half of them stay as they are, for the code behind uses rcx. */
+static void sites(int i)
+{
+	static const char code[2][16] = {"\xb8\x27\0\0\0\xcd\x80\x31\xc9\x45\x31\xdb\xc3", "\xb8\x27\0\0\0\xcd\x80\x48\x89\xc8\xc3"};
+	static char *memory;
+	if (!memory)
+		memory = mmap(NULL, 1 << 30, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	must(memory != MAP_FAILED, "mmap");
+	for (char *site = memory + 160 * i; site < memory + 160 * (i + 1); site += 16) {
+		memcpy(site, code[site - memory >> 4 & 1], 16);
+		((int (*)(void))site)();
+	}
+}
+
 static const struct { const char *name; void (*once)(int); } kinds[] = {
 	{"forks", forks}, {"orphans", orphans}, {"execs", execs}, {"threads", threads}, {"killed-threads", killed_threads},
 	{"killed-execs", killed_execs},
 	{"files", files}, {"directories", directories}, {"fifos", fifos}, {"fifos-given-up", fifos_given_up},
 	{"unix-sockets", unix_sockets}, {"inet-sockets", inet_sockets}, {"terminals", terminals}, {"processes", processes},
-	{"objects", objects}, {"users", users},
+	{"objects", objects}, {"users", users}, {"sites", sites},
 };
 
 int main(int argc, char **argv)

@@ -28,10 +28,11 @@ class ProcView:
     # -- numbers ------------------------------------------------------------------------------
 
     def pids(self) -> list[int]:
-        return sorted(self._tree.guest(pid) for pid in self._tree.processes)
+        return sorted(self._tree.guest(process.pid) for process in self._tree.inside())
 
     def exists(self, pid: int) -> bool:
-        return (self._tree.init_pid if pid == 1 else pid) in self._tree.tasks
+        host = self._tree.init_pid if pid == 1 else pid
+        return host in self._tree.tasks and host not in self._tree.launching
 
     def threads(self, pid: int) -> list[int]:
         return sorted(self._tree.guest(tid) for tid in self._process(pid).tasks)
@@ -235,8 +236,8 @@ class ProcView:
     def sockets(self) -> set[bytes]:
         """The inode numbers of all sockets that the sandbox's processes have open."""
         found = set()
-        for pid in list(self._tree.processes):
-            directory = b"/proc/%d/fd/" % pid
+        for process in self._tree.inside():
+            directory = b"/proc/%d/fd/" % process.pid
             try:
                 names = os.listdir(directory)
             except OSError:

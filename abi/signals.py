@@ -89,8 +89,7 @@ def kill(call: Call):
     if not 0 <= number <= 64:
         raise SysError(Kind.EINVAL)
     if who == -1:
-        return _send(call, [process for pid, process in tree.processes.items()
-                            if pid not in (tree.init_pid, call.process.pid)], number)  # fmt: skip
+        return _send(call, [process for process in tree.inside() if process.pid not in (tree.init_pid, call.process.pid)], number)
     group = tree.host_group(-who) if who else os.getpgid(call.process.pid)
     members = tree.group(group)
     if all(_may(call, process, number) for process in members):

@@ -68,6 +68,7 @@ class ProcessTree:
         self.departed: dict[int, int] = {}  # the real uids of processes that ended, where not 0, for who learns of it later
         self.init_pid = 0
         self.commands: set[int] = set()  # processes launched from outside beside init
+        self.launching: set[int] = set()  # those that have not executed their program yet: a copy of the supervisor each
 
     def add(self, task: Task) -> None:
         self.tasks[task.tid] = task
@@ -104,6 +105,10 @@ class ProcessTree:
 
     # -- numbers ------------------------------------------------------------------------------
 
+    def inside(self) -> list[Process]:
+        """The processes that guests may know of: not those that are being launched, whose memory is the supervisor's."""
+        return [process for pid, process in self.processes.items() if pid not in self.launching]
+
     def guest(self, number: int) -> int:
         """A kernel id as the guest sees it: 1 for init, 0 for what is outside."""
         if number == self.init_pid:
@@ -112,11 +117,10 @@ class ProcessTree:
 
     def host(self, number: int) -> int:
         """The kernel's number of a task the guest names.  ESRCH."""
-        if number == 1:
-            return self.init_pid
-        if number in self.tasks:
-            return number
-        raise error(errno.ESRCH)
+        host = self.init_pid if number == 1 else number
+        if host in self.launching or (number != 1 and host not in self.tasks):
+            raise error(errno.ESRCH)
+        return host
 
     def task(self, number: int) -> Task:
         """The task that a guest's number names.  ESRCH, also for init when it has just ended."""
@@ -132,7 +136,7 @@ class ProcessTree:
     def process(self, number: int) -> Process:
         """The process that a guest's number names.  ESRCH."""
         found = self.processes.get(self.init_pid if number == 1 else number)
-        if found is None:
+        if found is None or found.pid in self.launching:
             raise error(errno.ESRCH)
         return found
 
@@ -161,9 +165,9 @@ class ProcessTree:
     def group(self, number: int) -> list[Process]:
         """The processes of a group, by the kernel's number."""
         found = []
-        for pid, process in self.processes.items():
+        for process in self.inside():
             try:
-                if os.getpgid(pid) == number and process.tasks:
+                if os.getpgid(process.pid) == number and process.tasks:
                     found.append(process)
             except ProcessLookupError:
                 continue
@@ -172,7 +176,7 @@ class ProcessTree:
     def _has_group(self, number: int) -> bool:
         for pid in self.processes:
             try:
-                if number == os.getpgid(pid):
+                if number == os.getpgid(pid) and pid not in self.launching:
                     return True
             except ProcessLookupError:
                 continue

@@ -166,6 +166,15 @@ def _pass_stops(pid: int, until: int, signals: int) -> None:
         os.kill(os.getpid(), number)
 
 
+def _close_all_but(first: int, *kept: int) -> None:
+    """Close all descriptors from `first` on now, not at the exec: guests that run already could ask for them."""
+    for fd in sorted(kept):
+        if first < fd:
+            kernel.raw(436, first, fd - 1, 0)
+        first = fd + 1
+    kernel.raw(436, first, ctypes.c_uint(0xFFFFFFFF), 0)
+
+
 def _child(go: int, report: int, program: bytes, command: Command) -> None:
     """The child's side; never returns."""
     step = "setting up the child"
@@ -196,6 +205,7 @@ def _child(go: int, report: int, program: bytes, command: Command) -> None:
         if os.read(go, 1) != b"1":
             os._exit(125)
         kernel.raw(436, given, ctypes.c_uint(0xFFFFFFFF), _CLOSE_RANGE_CLOEXEC)
+        _close_all_but(given, go, report)
         resource.setrlimit(resource.RLIMIT_NOFILE, _nofile)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would land in a host directory
         step = "PR_SET_NO_NEW_PRIVS"

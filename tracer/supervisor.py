@@ -182,6 +182,7 @@ class Supervisor:
         task = TracedTask(pid, process)
         task.started = True
         self._launching.add(pid)
+        self.tree.launching.add(pid)
         if held:
             self._waiting.add(pid)
         if command.reaps:
@@ -457,6 +458,7 @@ class Supervisor:
             for left in [left for left in task.process.tasks.values() if left is not task]:
                 self._ended(left, status)
         self.tree.forking.discard(task.tid)
+        self.tree.launching.discard(task.tid)
         if self.log is not None:
             self.log.ended(task, status)
         self.tree.remove(task.tid)
@@ -904,6 +906,7 @@ class Supervisor:
         if image is None:
             self._end_for_exec(task)
             return
+        self.tree.launching.discard(process.pid)
         process.image = image
         process.exe = plan.location
         process.abi = self.host if plan.abi else self.linux

@@ -41,7 +41,8 @@ def rows(sandbox, name: bytes) -> bytes:
 def _sockets(sandbox):
     """(inode, descriptor, process) of each socket that a process has open, once."""
     seen = set()
-    for pid, process in list(sandbox.tree.processes.items()):
+    for process in sandbox.tree.inside():
+        pid = process.pid
         try:
             numbers = os.listdir(f"/proc/{pid}/fd")
         except OSError:

@@ -885,6 +885,7 @@ class Supervisor:
     def _executed(self, task: TracedTask, former: int) -> None:
         """PTRACE_EVENT_EXEC: a new image, in the leader's place whichever thread it was."""
         process = task.process
+        self.tree.launching.discard(process.pid)
         caller = self.tree.tasks.get(former, task)
         planned, caller.plan = caller.plan, None
         for tid in list(process.tasks):
@@ -906,7 +907,6 @@ class Supervisor:
         if image is None:
             self._end_for_exec(task)
             return
-        self.tree.launching.discard(process.pid)
         process.image = image
         process.exe = plan.location
         process.abi = self.host if plan.abi else self.linux

@@ -251,7 +251,8 @@ class _SandboxFiles:
         self._view = view
 
     def _process(self, tid: int):
-        return self._sandbox.tree.task(tid).process
+        tree = self._sandbox.tree
+        return tree.known(tree.init_pid if tid == 1 else tid).process  # also one that is being launched, for its first execve
 
     def descriptor(self, tid: int, fd: int) -> bytes | None:
         try:

@@ -286,6 +286,7 @@ def recvfrom(call: Call):
 
 
 _NAME_ROOM = 112
+_CONTROLS_MAX = 1 << 16  # bytes, which the kernel's never come near
 
 
 class _Incoming:
@@ -312,6 +313,7 @@ class _Incoming:
         memory = self._call.memory
         place, length, _, _, extra, controls, told = _MSGHDR.unpack_from(given)
         name, room = header[0], header[1]
+        controls = min(controls, header[5], _CONTROLS_MAX)  # another thread may have written into the header since
         raw = memory.read(place, min(length, _NAME_ROOM)) if place else b""
         if self._told_ids and controls:
             sender = self._call.sandbox.network.names.find(raw) if len(raw) > 2 else None

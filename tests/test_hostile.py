@@ -223,6 +223,10 @@ def test_a_call_that_the_kernel_emulates_does_not_disturb_the_log(hostile, tmp_p
     assert "getcpu" not in written
 
 
+def test_a_length_written_after_the_kernel_wrote_it_holds_nobody_up(hostile):
+    assert hostile.lines("/bin/hostile", "control-length", timeout=20) == ["received"]
+
+
 def test_a_breakpoint_where_an_int80_was_is_the_guests(hostile):
     assert hostile.lines("/bin/hostile", "own-breakpoint", timeout=10) == ["1 traps"]
 

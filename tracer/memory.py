@@ -63,6 +63,8 @@ class GuestMemory:
             parts = []
             for offset in range(0, size, _BUFFER):
                 parts.append(self.read_some(address + offset, min(_BUFFER, size - offset)))
+                if not parts[-1]:
+                    break
             data = b"".join(parts)
         if len(data) != size:
             raise _failure()

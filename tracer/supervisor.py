@@ -856,6 +856,8 @@ class Supervisor:
             return after(value - (1 << 64) if value >> 63 else value) & U64
         except SysError as failure:
             return -task.process.abi.error_number(failure.kind) & U64
+        except OSError as failure:
+            return -task.process.abi.error_number(SysError.of_errno(failure.errno).kind) & U64
 
     # -- exec ---------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -182,6 +183,33 @@ static void clocks(pid_t outside)
 	clock_gettime((int)(~1u << 3 | 2), &time);
 	printf("init is the caller: %d\n", time.tv_sec * 1000000000 + time.tv_nsec - own < 1000000000);
 	kill(child, SIGKILL);
+}
+
+static struct msghdr header;
+
+static int lengthen(void *unused)
+{
+	while (!stop)
+		((volatile struct msghdr *)&header)->msg_controllen = 1L << 60;
+	return 0;
+}
+
+/* A thread that says there are more control messages than came. */
+static void control_length(void)
+{
+	static char control[512], name[128], byte[1];
+	struct iovec vector = {byte, 1};
+	int ends[2], one = 1;
+	socketpair(AF_UNIX, SOCK_STREAM, 0, ends);
+	setsockopt(ends[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof one);
+	clone(lengthen, stacks[1], THREAD, 0);
+	for (int i = 0; i < 1000; i++) {
+		write(ends[1], "x", 1);
+		header = (struct msghdr){name, sizeof name, &vector, 1, control, sizeof control};
+		recvmsg(ends[0], &header, 0);
+	}
+	stop = 1;
+	printf("received\n");
 }
 
 /* A call that the kernel emulates has no end to stop at. */
@@ -407,6 +435,7 @@ int main(int argc, char **argv)
 	if (!strcmp(how, "read-back")) read_back();
 	if (!strcmp(how, "segments")) segments();
 	if (!strcmp(how, "clocks")) clocks(atoi(argv[2]));
+	if (!strcmp(how, "control-length")) control_length();
 	if (!strcmp(how, "vsyscall")) vsyscall();
 	if (!strcmp(how, "leader-gone")) leader_gone();
 	if (!strcmp(how, "shared-memory")) shared_memory();

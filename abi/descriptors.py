@@ -134,7 +134,7 @@ def ioctl(call: Call):
             def after(value: int) -> int:
                 if value == 0:
                     number = int.from_bytes(memory.read(address, 4), "little", signed=True)
-                    memory.write(address, translate(number).to_bytes(4, "little"))
+                    memory.write(address, translate(number).to_bytes(4, "little", signed=True))
                 return value
 
             return Native(after=after)

@@ -268,8 +268,11 @@ class Call:
         self.stack = stack
 
     def below(self, size: int) -> int:
-        """The address of `size` bytes below the caller's stack that nobody uses before the call has returned."""
-        return (self.stack - _RED_ZONE - size) & -16
+        """The address of `size` bytes below the caller's stack that nobody uses before the call has returned.
+
+        Of none, where nothing is below: they cannot be written.
+        """
+        return (self.stack - _RED_ZONE - size) & 0xFFFFFFFFFFFFFFF0
 
     def int(self, index: int) -> int:
         """Argument `index` as a C int."""

@@ -40,7 +40,7 @@ def siginfo(sandbox, info: bytes) -> bytes:
     uid = sandbox.tree.uid(pid)
     if uid is None:
         uid = sandbox.guest_uid(int.from_bytes(info[_UID], "little"))
-    return info[:16] + told.to_bytes(4, "little") + uid.to_bytes(4, "little") + info[24:]
+    return info[:16] + told.to_bytes(4, "little", signed=True) + uid.to_bytes(4, "little") + info[24:]
 
 
 def telling(call: Call, address: int):

@@ -200,6 +200,14 @@ def test_a_script_executed_without_a_stack_runs_or_is_refused(hostile):
     assert hostile.lines("/bin/hostile", "no-stack") in ([], ["execve -14"])
 
 
+def test_what_is_put_below_the_stack_where_nothing_is_below_is_efault(hostile):
+    assert hostile.lines("/bin/hostile", "calls-without-stack") == ["open -14", "recvmsg -14", "recvmmsg -14"]
+
+
+def test_a_signal_to_itself_says_what_it_likes(hostile):
+    assert hostile.lines("/bin/hostile", "own-word") == ["CHLD of -5"]
+
+
 def test_threads_whose_leader_has_ended_keep_their_descriptors(hostile):
     assert hostile.lines("/bin/hostile", "leader-gone") == ["fstat done", "openat done"]
 

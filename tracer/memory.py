@@ -78,7 +78,7 @@ class GuestMemory:
                 self.write(address + offset, data[offset : offset + _BUFFER])
             return
         _view[:size] = data
-        _span(_vectors, 8, size, address, size)
+        _span(_vectors, 8, size, address & _U64, size)
         if _writev(self.tid, _local, 1, _remote, 1, 0) != size:
             raise _failure()
 

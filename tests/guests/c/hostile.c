@@ -108,6 +108,44 @@ static void no_stack(void)
 	printf("execve %ld\n", status);
 }
 
+static void say(int number, siginfo_t *info, void *context)
+{
+	printf("%s of %d\n", sigabbrev_np(number), info->si_pid);
+}
+
+/* A signal to itself that says whatever it likes. */
+static void own_word(void)
+{
+	siginfo_t info = {.si_signo = SIGCHLD, .si_code = CLD_EXITED};
+	struct sigaction action = {.sa_sigaction = say, .sa_flags = SA_SIGINFO};
+	info.si_pid = -5;
+	sigaction(SIGCHLD, &action, 0);
+	syscall(SYS_rt_sigqueueinfo, getpid(), SIGCHLD, &info);
+}
+
+static long without_stack(long number, long first, long second, long third)
+{
+	long value;
+	__asm__ volatile("mov %%rsp, %%r12; mov $16, %%esp; syscall; mov %%r12, %%rsp"
+			 : "=a"(value)
+			 : "a"(number), "D"(first), "S"(second), "d"(third)
+			 : "rcx", "r11", "r12", "memory");
+	return value;
+}
+
+/* Calls for which something is put below the stack. */
+static void calls_without_stack(void)
+{
+	static char name[20];
+	static struct mmsghdr header = {{name, sizeof name}};
+	int ends[2];
+	socketpair(AF_UNIX, SOCK_DGRAM, 0, ends);
+	write(ends[1], "x", 1);
+	printf("open %ld\n", without_stack(SYS_open, (long)"/bin", O_PATH, 0));
+	printf("recvmsg %ld\n", without_stack(SYS_recvmsg, ends[0], (long)&header, MSG_DONTWAIT));
+	printf("recvmmsg %ld\n", without_stack(SYS_recvmmsg, ends[0], (long)&header, 1));
+}
+
 /* What can be done with a file of the host's that was handed in as standard input. */
 static void handed_in(void)
 {
@@ -431,6 +469,8 @@ int main(int argc, char **argv)
 	if (!strcmp(how, "stillborn")) stillborn();
 	if (!strcmp(how, "lease")) lease();
 	if (!strcmp(how, "no-stack")) no_stack();
+	if (!strcmp(how, "calls-without-stack")) calls_without_stack();
+	if (!strcmp(how, "own-word")) own_word();
 	if (!strcmp(how, "handed-in")) handed_in();
 	if (!strcmp(how, "read-back")) read_back();
 	if (!strcmp(how, "segments")) segments();

@@ -10,6 +10,7 @@ from abi.dispatch import Call, Native, Plane, Support, When, signed
 from abi.errors import Kind, SysError
 from abi.linux import linux
 from abi.net import interfaces
+from abi.net.sockets import check_is_socket
 from vfs.namespace import OpenFile
 
 for _number, _name in (
@@ -60,9 +61,7 @@ def fcntl(call: Call):
     match call.int(1):
         case c if c == _F_SETOWN:
             who = call.int(2)
-            if who > 0:
-                return Native({2: tree.host(who)})
-            return Native({2: -tree.host_group(-who)} if who else {})
+            return Native({2: _host_owner(tree, who)} if who else {})
         case c if c == _F_GETOWN:
             return Native(after=lambda value: _owner(tree, value))
         case c if c == _F_SETOWN_EX:
@@ -90,17 +89,27 @@ def fcntl(call: Call):
     raise SysError(Kind.EINVAL)
 
 
+def _host_owner(tree, who: int) -> int:
+    """The kernel's number of a process, or minus that of a group, which the guest names so.  ESRCH."""
+    return -tree.host_group(-who) if who < 0 else tree.host(who) if who else 0
+
+
+def _guest_owner(tree, number: int) -> int:
+    """The reverse."""
+    return -tree.guest_group(-number) if number < 0 else tree.guest(number) if number else 0
+
+
 def _owner(tree, value: int) -> int:
     """F_GETOWN's result, which is a group where it is negative and not an errno."""
-    if value > 0:
-        return tree.guest(value)
-    return -tree.guest_group(-value) if value < -4095 else value
+    return value if -4095 <= value < 0 else _guest_owner(tree, value)
 
 
 # -- ioctl ------------------------------------------------------------------------------------------
 
 _TIOCGPGRP, _TIOCSPGRP, _TIOCGSID, _TIOCSTI = 0x540F, 0x5410, 0x5429, 0x5412
 _TCXONC, _NO_ACTION = 0x540A, 99
+_FIOSETOWN, _SIOCSPGRP, _FIOGETOWN, _SIOCGPGRP = 0x8901, 0x8902, 0x8903, 0x8904
+_FCNTL = 72
 _IOCTL_NATIVE = (
     0x5401, 0x5402, 0x5403, 0x5404, 0x5405, 0x5406, 0x5407, 0x5408,  # TCGETS .. TCSETAF
     0x5409, 0x540A, 0x540B, 0x540E,  # TCSBRK, TCXONC, TCFLSH, TIOCSCTTY
@@ -110,6 +119,7 @@ _IOCTL_NATIVE = (
     0x5427, 0x5428,  # TIOCSBRK, TIOCCBRK
     0x802C542A, 0x402C542B, 0x402C542C, 0x402C542D,  # TCGETS2 .. TCSETSF2
     0x80045430, 0x40045431, 0x80045438, 0x80045439, 0x80045440, 0x5441,  # ptmx: number, lock, packet, peer
+    0x40045436,  # TIOCSIG, which says no more than a character typed
     0x5450, 0x5451, 0x5452, 0x5460,  # FIONCLEX, FIOCLEX, FIOASYNC, FIOQSIZE
     0x5456, 0x5457,  # TIOCGLCKTRMIOS, TIOCSLCKTRMIOS
     0x8905, 0x8906, 0x8907,  # SIOCATMARK, SIOCGSTAMP, SIOCGSTAMPNS
@@ -146,6 +156,19 @@ def ioctl(call: Call):
             return _set_foreground(call, group, tree.host_group(group))
         case c if c == _TIOCSTI:
             raise SysError(Kind.EIO)  # as where dev.tty.legacy_tiocsti is 0
+        case c if c in (_FIOSETOWN, _SIOCSPGRP):
+            check_is_socket(call, call.int(0))
+            who = signed(int.from_bytes(memory.read(address, 4), "little"))
+            return Native({1: _F_SETOWN, 2: _host_owner(tree, who)}, number=_FCNTL)
+        case c if c in (_FIOGETOWN, _SIOCGPGRP):
+
+            def told(value: int) -> int:
+                if value == 0:
+                    number = int.from_bytes(memory.read(address, 4), "little", signed=True)
+                    memory.write(address, struct.pack("<i", _guest_owner(tree, number)))
+                return value
+
+            return Native(after=told)
         case c if c in interfaces.REQUESTS:
             return interfaces.ioctl(call, c)
     raise SysError(Kind.ENOTTY)

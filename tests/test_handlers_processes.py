@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
 import struct
 import subprocess
 
@@ -340,6 +341,32 @@ def test_an_owner_in_a_structure_is_told_by_the_guests_number(family):
     address = family.guest.memory.put(struct.pack("<ii", 1, family.init.pid))
     assert native(family, "fcntl", 0, GETOWN_EX, address).after(0) == 0
     assert struct.unpack("<ii", family.guest.memory.read(address, 8)) == (1, 1)
+
+
+FIOSETOWN, SIOCSPGRP, FIOGETOWN, SIOCGPGRP = 0x8901, 0x8902, 0x8903, 0x8904
+
+
+@pytest.mark.parametrize("request_", [FIOSETOWN, SIOCSPGRP], ids=hex)
+def test_a_sockets_owner_is_set_as_by_fcntl(family, request_):
+    fd = family.guest.files.add(socket.socket().detach())
+    for who, host in ((1, family.init.pid), (-family.member.pid, -family.member.pid), (0, 0)):
+        result = native(family, "ioctl", fd, request_, bytearray(struct.pack("<i", who)))
+        assert (result.number, result.changed) == (72, {1: SETOWN, 2: host})
+    assert family.guest("ioctl", fd, request_, bytearray(struct.pack("<i", OUTSIDE))) == -errno.ESRCH
+    assert family.guest("ioctl", fd, request_, BAD) == -errno.EFAULT
+    assert family.guest("ioctl", 999, request_, bytearray(4)) == -errno.EBADF
+    null = family.guest.files.add(os.open("/dev/null", os.O_RDWR))
+    assert family.guest("ioctl", null, request_, bytearray(struct.pack("<i", 1))) == -errno.ENOTTY
+
+
+@pytest.mark.parametrize("request_", [FIOGETOWN, SIOCGPGRP], ids=hex)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_sockets_owner_is_told_by_the_guests_number(family, request_, sign):
+    address = family.guest.memory.put(struct.pack("<i", sign * family.init.pid))
+    after = native(family, "ioctl", 0, request_, address).after
+    assert after(-errno.ENOTTY) == -errno.ENOTTY
+    assert after(0) == 0
+    assert struct.unpack("<i", family.guest.memory.read(address, 4)) == (sign,)
 
 
 def test_an_unknown_fcntl_is_einval(family):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import struct
 
 from abi.dispatch import OK, Call, Native
@@ -10,7 +9,7 @@ from abi.errors import Kind, SysError
 from abi.net import host
 from abi.net.addresses import LOOPBACK4, Inet
 from abi.net.netlink import INDEX, MTU, NAME
-from abi.net.sockets import socket_of
+from abi.net.sockets import check_is_socket
 
 _GIFNAME, _GIFCONF = 0x8910, 0x8912
 _GIFINDEX = 0x8933
@@ -45,12 +44,7 @@ REQUESTS = frozenset(_ANSWERS) | _CHANGES | {_GIFNAME, _GIFCONF}
 
 def ioctl(call: Call, request: int):
     """ENODEV for another interface than there is, EPERM for what changes one, ENOTTY on what is no socket."""
-    try:
-        socket_of(call, call.int(0)).close()
-    except OSError as problem:
-        if problem.errno == errno.ENOTSOCK:
-            raise SysError(Kind.ENOTTY) from None
-        raise
+    check_is_socket(call, call.int(0))
     if call.sandbox.network.on_host:
         return Native()
     memory, address = call.memory, call.args[2]

@@ -8,6 +8,7 @@ but what the guest is told hangs on it.  An accepted socket has no note yet, but
 
 from __future__ import annotations
 
+import errno
 import os
 
 from abi.dispatch import Call
@@ -116,6 +117,16 @@ def netlink_note(portid: int) -> int:
 def socket_of(call: Call, fd: int) -> Socket:
     """The socket that a guest's descriptor is.  EBADF, ENOTSOCK."""
     return Socket(call.files.get(fd), call.sandbox.network.names)
+
+
+def check_is_socket(call: Call, fd: int) -> None:
+    """ENOTTY, which is what a request for sockets comes to on anything else; EBADF."""
+    try:
+        socket_of(call, fd).close()
+    except OSError as problem:
+        if problem.errno == errno.ENOTSOCK:
+            raise SysError(Kind.ENOTTY) from None
+        raise
 
 
 def read_address(call: Call, pointer: int, length: int) -> bytes:

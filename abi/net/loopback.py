@@ -13,7 +13,7 @@ import os
 
 from abi.dispatch import Call
 from abi.errors import Kind, SysError
-from abi.net import host
+from abi.net import host, queues
 from abi.net.addresses import ANY4, ANY6, LOOPBACK4, LOOPBACK6, Inet, family
 from abi.net.names import Marks, Name, Names
 from abi.net.network import host_loopback
@@ -198,17 +198,25 @@ def send(call: Call, sock: Socket, data: bytes, address: bytes, flags: int, mark
     name = find(call, sock.protocol, where)
     if name is None:
         return len(data)
+    if name.queue is not None:  # others came before
+        name.queue.put(data, own, sock.family, where, marks)
+        return len(data)
     flags |= host.MSG_DONTWAIT | host.MSG_NOSIGNAL
-    if not marks.usual or where.ip not in (LOOPBACK4, LOOPBACK6):
-        try:
-            return call.sandbox.network.names.send_marked(data, name.address, own, sock.family, where, marks, flags)
-        except OSError:
-            pass  # it takes no datagram but from the socket itself, or none at all
+    names = call.sandbox.network.names
     try:
+        if not marks.usual or where.ip not in (LOOPBACK4, LOOPBACK6):
+            try:
+                return names.send_marked(data, name.address, own, sock.family, where, marks, flags)
+            except OSError as problem:
+                if host.would_block(problem):
+                    raise
+                # It takes no datagram but from the socket itself, or none at all.
         return host.sendmsg(sock.fd, data, name.address, b"", flags)
     except OSError as problem:
         if problem.errno not in _NOT_TAKEN:
             raise
+        if host.would_block(problem):
+            queues.wait(call.sandbox.network, name, data, own, sock.family, where, marks)
         return len(data)
 
 

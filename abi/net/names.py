@@ -41,7 +41,7 @@ class Name:
     `creds` are host pid, uid and gid of whoever connected, listened, or sent with it last, for those at the other end.
     """
 
-    __slots__ = ("creds", "fd", "host", "inet", "inode", "keys", "kind", "place", "reuse", "shown", "socket", "v6only")
+    __slots__ = ("creds", "fd", "host", "inet", "inode", "keys", "kind", "place", "queue", "reuse", "shown", "socket", "v6only")
 
     def __init__(self, given: bytes, fd: int, kind: int) -> None:
         self.host = given
@@ -56,6 +56,7 @@ class Name:
         self.keys: tuple[int, int] | None = None  # in `Names.ports`
         self.reuse = False
         self.v6only = False
+        self.queue = None  # the `abi.net.queues.Queue` of datagrams for it, while some wait
 
     @property
     def address(self) -> bytes:
@@ -132,6 +133,7 @@ class Names:
         self.files: dict[tuple[int, int], Name] = {}  # by the inode of the guest's socket file
         self.abstract: dict[bytes, Name] = {}
         self.ports: dict[tuple[int, int], list[Name]] = {}  # by protocol and port
+        self.queues = 0  # how many names have one
 
     def give(self, fd: int, kind: int, inet: Inet | None = None, family: int = 0, to: Inet | None = None) -> Name:
         """Name the socket `fd`.

@@ -17,7 +17,7 @@ from abi.dispatch import Call, Later, Native, Plane, Return, Support, When
 from abi.errors import Kind, SysError
 from abi.linux import linux
 from abi.net import control, host, loopback
-from abi.net.addresses import family
+from abi.net.addresses import UNNAMED, family
 from abi.net.names import Marks, Name
 from abi.net.sockets import Socket, creds, read_address, socket_of
 from abi.sockets import find_unix, room_for_address, shown_unix, tell_address, told_address
@@ -28,7 +28,7 @@ _MSG_OOB, _MSG_FASTOPEN, _MSG_ZEROCOPY, _MSG_CMSG_CLOEXEC = 1, 0x20000000, 0x400
 _MSGHDR = struct.Struct("<QI4xQQQQi4x")  # name, namelen, iov, iovlen, control, controllen, flags
 _MMSGHDR_SIZE = _MSGHDR.size + 8
 _IOV_MAX = 1024
-_MSG_CTRUNC = 8
+_MSG_CTRUNC, _MSG_ERRQUEUE = 8, 0x2000
 _DATAGRAM_MAX = 1 << 23
 _STREAM_MAX = 1 << 24  # bytes of a stream that one call sends at most; more is a short write, as after a signal
 _TGKILL = 234
@@ -86,8 +86,12 @@ def _gather(call: Call, sock: Socket, vector: int, count: int) -> bytes:
 def _direct(call: Call, message: Message) -> None:
     """Find out where a message goes, and note who sent it."""
     sock, address = message.sock, message.address
-    if message.flags & (_MSG_FASTOPEN | _MSG_ZEROCOPY):
+    if message.flags & _MSG_FASTOPEN:
         raise SysError(Kind.EOPNOTSUPP)
+    if message.flags & _MSG_ZEROCOPY:
+        if sock.is_inet and host.getint(sock.fd, host.SOL_SOCKET, host.SO_ZEROCOPY):
+            raise SysError(Kind.EOPNOTSUPP)
+        message.flags &= ~_MSG_ZEROCOPY  # as the kernel has it where the socket was not told of it before
     if sock.is_unix:
         if address and sock.kind == host.SOCK_STREAM:
             raise SysError(Kind.EISCONN if host.is_connected(sock.fd) else Kind.EOPNOTSUPP)
@@ -172,7 +176,11 @@ def _complain(problem: OSError, quiet: bool, process: int, task: int) -> None:
             pass  # killed meanwhile
 
 
-@linux.answer(44, "sendto", "MSG_FASTOPEN and MSG_ZEROCOPY are EOPNOTSUPP", Support.PARTIAL, when=[When(5, (0,), Plane.NATIVE)])
+_NOT_HEEDED = "MSG_FASTOPEN is EOPNOTSUPP, and MSG_ZEROCOPY where it would be heeded"
+_COPIED = "the supervisor copies what is sent; " + _NOT_HEEDED
+
+
+@linux.answer(44, "sendto", _NOT_HEEDED, Support.PARTIAL, when=[When(5, (0,), Plane.NATIVE)])
 def sendto(call: Call):
     """sendto(2); without an address, whatever the pointer is, the kernel does it."""
     with socket_of(call, call.int(0)) as sock:
@@ -199,16 +207,13 @@ def _message(call: Call, sock: Socket, pointer: int, flags: int) -> Message:
     return message
 
 
-_COPIED = "the supervisor copies what is sent; "
-
-
-@linux.answer(46, "sendmsg", _COPIED + "MSG_FASTOPEN and MSG_ZEROCOPY are EOPNOTSUPP", Support.PARTIAL)
+@linux.answer(46, "sendmsg", _COPIED, Support.PARTIAL)
 def sendmsg(call: Call):
     with socket_of(call, call.int(0)) as sock:
         return _send(call, _message(call, sock, call.args[1], call.int(2)))
 
 
-@linux.answer(307, "sendmmsg", _COPIED + "MSG_FASTOPEN and MSG_ZEROCOPY are EOPNOTSUPP", Support.PARTIAL)
+@linux.answer(307, "sendmmsg", _COPIED, Support.PARTIAL)
 def sendmmsg(call: Call):
     """sendmmsg(2).  Once a message has to wait, those behind it wait too; of very many the rest is for the next call."""
     flags = call.int(3)
@@ -264,8 +269,15 @@ def _shown(call: Call, view: int, made_up: bool, raw: bytes) -> bytes:
     if not raw:
         return raw
     if view == host.AF_UNIX:
-        return shown_unix(call, raw)
+        shown = shown_unix(call, raw)
+        return b"" if shown == UNNAMED else shown
     return loopback.shown(call.sandbox.network.names, view, raw) if made_up else raw
+
+
+def _check_queue(sock: Socket, flags: int) -> None:
+    """EAGAIN, as the queue of errors is empty always where the kernel would take the flag for nothing."""
+    if flags & _MSG_ERRQUEUE and sock.made_up and sock.is_inet:
+        raise SysError(Kind.EAGAIN)
 
 
 @linux.steer(45, "recvfrom", when=[When(4, (0,), Plane.NATIVE, whole=True)])
@@ -274,6 +286,7 @@ def recvfrom(call: Call):
         return Native()
     with socket_of(call, call.int(0)) as sock:
         view, made_up, stream = sock.family, sock.made_up, sock.is_stream
+        _check_queue(sock, call.int(3))
     place = room_for_address(call, call.args[4], call.args[5])
 
     def after(value: int) -> int:
@@ -294,9 +307,10 @@ class _Incoming:
 
     __slots__ = ("_call", "_made_up", "_named", "_nameless", "_told_ids", "_view", "_wanted")
 
-    def __init__(self, call: Call, fd: int) -> None:
+    def __init__(self, call: Call, fd: int, flags: int) -> None:
         self._call = call
         with socket_of(call, fd) as sock:
+            _check_queue(sock, flags)
             self._view = sock.family
             self._made_up = sock.made_up
             self._named = sock.made_up or sock.is_unix  # otherwise than the guest knows
@@ -357,7 +371,7 @@ def recvmsg(call: Call):
     """recvmsg(2).  Where a name is wanted, and the guest has no room for one of the kernel's, it is given a header of our own."""
     pointer = call.args[1]
     header = _header(call.memory.read(pointer, _MSGHDR.size))
-    incoming = _Incoming(call, call.int(0))
+    incoming = _Incoming(call, call.int(0), call.int(2))
     if not incoming.concerns(header):
         return Native()
     place = pointer
@@ -377,7 +391,7 @@ def recvmsg(call: Call):
 def recvmmsg(call: Call):
     """recvmmsg(2), as `recvmsg`: the kernel fills an array of our own, or the guest's where it has room for names."""
     pointer = place = call.args[1]
-    incoming = _Incoming(call, call.int(0))
+    incoming = _Incoming(call, call.int(0), call.int(3))
     data = call.memory.read_some(pointer, min(call.args[2] & _U32, _IOV_MAX) * _MMSGHDR_SIZE)
     headers = [_header(data, at) for at in range(0, len(data) - _MMSGHDR_SIZE + 1, _MMSGHDR_SIZE)]
     concerned = [header for header in headers if incoming.concerns(header)]

@@ -140,7 +140,17 @@ def messages():
         one.sendto(bytes(65507), two.getsockname()),
         len(two.recv(70000)),
     )
+    for number in range(100):
+        one.sendto(b"%d" % number, two.getsockname())
+    two.settimeout(20)
+    come = [two.recvfrom(10) for _ in range(100)]
+    expected = [(b"%d" % number, one.getsockname()) for number in range(100)]
+    say("many", come == expected)
     say("port 0", tried(one.sendto, b"x", (FOUR, 0)))
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    pair[0].sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", 1))])
+    pair[0].send(b"y")
+    say("from a socket without a name", pair[1].recvmsg(1)[3], pair[1].recvfrom(1))
     one, two = connected()
     done = []
     reader = threading.Thread(target=lambda: done.append(two.recv(6, socket.MSG_WAITALL)))

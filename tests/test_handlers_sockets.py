@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import errno
 import os
+import select
 import socket
 import struct
 
@@ -236,6 +238,44 @@ def test_a_datagram_to_nobody_is_lost_without_a_word(call):
     assert name_of(call, fd, "getpeername") == bytes(to)
 
 
+def udp(call: Guest, port: int) -> int:
+    fd = made(call, AF_INET, DGRAM)
+    assert bind(call, fd, inet("127.0.0.1", port)) == 0
+    return fd
+
+
+def test_datagrams_wait_for_room_at_their_receiver(call):
+    receiver, sender = udp(call, 70), udp(call, 71)
+    sent = [b"%d" % number for number in range(150)]
+    for data in sent:
+        assert call("sendto", sender, data, len(data), 0, inet("127.0.0.1", 70), 16) == len(data)
+    ((ready, deliver),) = call.served
+    come = [os.read(receiver, 10)]
+    while select.select([ready], [], [], 5)[0] and deliver():
+        come.append(os.read(receiver, 10))
+    os.set_blocking(receiver, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            come.append(os.read(receiver, 10))
+    assert come == sent
+    assert call("sendto", sender, b"last", 4, 0, inet("127.0.0.1", 70), 16) == 4
+    assert os.read(receiver, 10) == b"last"
+
+
+def test_no_more_datagrams_wait_than_a_buffer_holds_and_none_for_who_is_gone(call):
+    receiver, sender = udp(call, 70), udp(call, 71)
+    for _ in range(1000):
+        assert call("sendto", sender, b"text", 4, 0, inet("127.0.0.1", 70), 16) == 4
+    name = call.sandbox.network.names.at(17, 70)[0]
+    assert 100 < len(name.queue._waiting) < 1000
+    ((ready, deliver),) = call.served
+    assert select.select([ready], [], [], 0)[0] == []
+    os.close(call.files.table.pop(receiver))
+    assert select.select([ready], [], [], 5)[0] == [ready]
+    assert deliver() is False
+    assert (name.queue, call.sandbox.network.names.queues) == (None, 0)
+
+
 @pytest.mark.parametrize(
     "arguments, expected",
     [
@@ -368,6 +408,7 @@ def test_an_address_in_a_message_is_judged_by_the_kind_of_socket(call, kind, exp
     [
         (rights(77), errno.EBADF), (rights(*[0] * 254), errno.EINVAL), (struct.pack("<Qii", 99, 1, 1), errno.EINVAL),
         (struct.pack("<Qii", 16, 1, 77), errno.EINVAL), (struct.pack("<QiiiII", 28, 1, 2, 12345678, 0, 0), errno.ESRCH),
+        (struct.pack("<QiiiII", 28, 1, 2, 1, 0xFFFFFFFF, 0), errno.EINVAL),
     ],
 )  # fmt: skip
 def test_control_messages_that_say_nothing_good_fail(call, control, expected):
@@ -389,6 +430,27 @@ def test_what_is_received_without_a_name_is_the_kernels_affair(call):
     one, _ = pair(call)
     result = call.result("recvmsg", one, message(call, [bytes(10)]), 0)
     assert isinstance(result, Native) and not result.changed and result.after is None
+
+
+def test_there_is_a_queue_of_errors_and_nothing_in_it(call):
+    fd = udp(call, 70)
+    assert call("sendto", fd, b"text", 4, 0, inet("127.0.0.1", 70), 16) == 4
+    for name, *rest in (("recvmsg", message(call, [bytes(10)])), ("recvmmsg", message(call, [bytes(10)]) + bytes(8), 1)):
+        assert call(name, fd, *rest, 0x2000, 0) == -errno.EAGAIN
+    assert call("recvfrom", fd, Out(10), 10, 0x2000, Out(16), bytearray(b"\x10\0\0\0")) == -errno.EAGAIN
+    assert os.read(fd, 10) == b"text"
+
+
+def test_who_never_asked_for_it_may_say_that_nothing_need_be_copied(call):
+    one, two = pair(call)
+    assert call("sendmsg", one, message(call, [b"text"]), 0x4000000) == 4
+    assert os.read(two, 10) == b"text"
+    call.sandbox.network = Network(True)
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        fd = call.files.add(os.dup(client.fileno()))
+        assert call("sendmsg", fd, message(call, [b"text"]), 0x4000000) == 4
+        client.setsockopt(SOL_SOCKET, 60, 1)
+        assert call("sendmsg", fd, message(call, [b"text"]), 0x4000000) == -errno.EOPNOTSUPP
 
 
 # -- the host's network -----------------------------------------------------------------------------

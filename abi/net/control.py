@@ -23,6 +23,7 @@ _HEADER = struct.Struct("<Qii")
 _UCRED = struct.Struct("<iII")
 _MAX = 1 << 16
 _FDS_MAX = 253
+_NOBODY = 0xFFFFFFFF  # an id that nobody can have
 _CAP_SETGID, _CAP_SETUID, _CAP_SYS_ADMIN = 6, 7, 21
 _SOL_IP, _SOL_IPV6, _SOL_UDP = 0, 41, 17
 _IP_TOS, _IP_TTL, _IP_PKTINFO, _IPV6_PKTINFO, _IPV6_HOPLIMIT, _IPV6_TCLASS = 1, 2, 8, 50, 52, 67
@@ -182,8 +183,10 @@ def _take_unix(call: Call, control: Control, level: int, kind: int, contents: by
 
 
 def _claimed(call: Call, pid: int, uid: int, gid: int) -> tuple[int, int, int]:
-    """Ids that a guest says are its own.  EPERM, ESRCH."""
+    """Ids that a guest says are its own.  EINVAL, EPERM, ESRCH."""
     ids, tree = call.credentials, call.sandbox.tree
+    if _NOBODY in (uid, gid):
+        raise SysError(Kind.EINVAL)
     if pid != tree.guest(call.process.pid) and not ids.capable(_CAP_SYS_ADMIN):
         raise SysError(Kind.EPERM)
     if uid not in (ids.uid, ids.euid, ids.suid) and not ids.capable(_CAP_SETUID):
@@ -248,7 +251,7 @@ def put_right(call: Call, data: bytes, sender: Name | None) -> list[tuple[int, b
 def peercred(call: Call, sock: Socket) -> bytes:
     """getsockopt(2) of SO_PEERCRED: ``struct ucred``."""
     if not sock.is_unix:
-        return _UCRED.pack(0, 0xFFFFFFFF, 0xFFFFFFFF)
+        return _UCRED.pack(0, _NOBODY, _NOBODY)
     raw = host.getsockopt(sock.fd, SOL_SOCKET, host.SO_PEERCRED, _UCRED.size)
     ids = _UCRED.unpack(raw)
     if not ids[0]:

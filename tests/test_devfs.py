@@ -149,3 +149,13 @@ def test_dev_tty_is_the_callers_terminal_if_the_sandbox_has_it(tmp_path, termina
     finally:
         for fd in (master, slave, others, strange):
             os.close(fd)
+
+
+@pytest.mark.parametrize("path", [b"/dev/null", b"/dev/pts", b"/proc/self", b"/proc/version"])
+def test_nothing_is_made_where_something_is_already(call, path):
+    assert call("mkdir", path, 0o755) == call("mknod", path, 0o644, 0) == call("symlink", b"x", path) == -errno.EEXIST
+
+
+def test_nothing_is_made_where_nothing_can_be(call):
+    assert call("mkdir", b"/dev/new", 0o755) == -errno.EPERM
+    assert call("mkdir", b"/proc/new", 0o755) == -errno.ENOENT

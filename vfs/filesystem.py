@@ -9,6 +9,7 @@ override fails as the kernel fails on a file system without that feature.
 from __future__ import annotations
 
 import bisect
+import contextlib
 import errno
 import os
 import stat
@@ -67,6 +68,7 @@ class FileSystem:
     type = b"none"
     source = b"none"
     root: Node
+    not_made = errno.EPERM  #: why no name comes to be where none can be made
 
     def is_directory(self) -> bool:
         """Whether the root is one: a single file can be mounted too."""
@@ -187,13 +189,20 @@ class FileSystem:
     # -- changing -----------------------------------------------------------------------------
 
     def mkdir(self, parent: Node, name: bytes, mode: int) -> None:
-        raise error(errno.EPERM)
+        self._not_made(parent, name)
 
     def mknod(self, parent: Node, name: bytes, mode: int, device: int) -> None:
-        raise error(errno.EPERM)
+        self._not_made(parent, name)
 
     def symlink(self, parent: Node, name: bytes, target: bytes) -> None:
-        raise error(errno.EPERM)
+        self._not_made(parent, name)
+
+    def _not_made(self, parent: Node, name: bytes) -> None:
+        """EEXIST for a name that is there, `not_made` for another."""
+        with contextlib.suppress(FileNotFoundError):
+            self.lookup(parent, name)
+            raise error(errno.EEXIST)
+        raise error(self.not_made)
 
     def link(self, node: Node, new: Node, name: bytes) -> None:
         """Give an object, a symlink itself, one more name: `name` in directory `new`."""

@@ -204,6 +204,7 @@ class ProcFs(TableFs):
     magic = PROC_SUPER_MAGIC
     host = b"/proc"
     table = GENERAL
+    not_made = errno.ENOENT
 
     def __init__(self, view, sysctl: dict[bytes, bytes] | None = None) -> None:
         """`sysctl` are values that /proc/sys shows in place of the host's, by name with dots."""
@@ -212,19 +213,8 @@ class ProcFs(TableFs):
         if sysctl:
             self.table = with_sysctl(sysctl)
 
-    # -- making: no name comes to be here, whoever asks ----------------------------------------
-
     def create(self, parent: MadeUpNode, name: bytes, flags: int, mode: int) -> int:
-        raise error(errno.ENOENT)
-
-    def mkdir(self, parent: MadeUpNode, name: bytes, mode: int) -> None:
-        raise error(errno.ENOENT)
-
-    def mknod(self, parent: MadeUpNode, name: bytes, mode: int, device: int) -> None:
-        raise error(errno.ENOENT)
-
-    def symlink(self, parent: MadeUpNode, name: bytes, target: bytes) -> None:
-        raise error(errno.ENOENT)
+        raise error(errno.ENOENT)  # whoever asks
 
     # -- names --------------------------------------------------------------------------------
 

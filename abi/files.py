@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Sequence
+from stat import S_ISSOCK
 
 from abi.dispatch import AT_FDCWD, OK, Call, InstallFile, Later, Plane, Support, When
 from abi.errors import Kind, SysError
@@ -509,7 +510,8 @@ def descriptor_location(call: Call, fd: int) -> Location | OpenFile:
 
 def _chmod(call: Call, found: Location | OpenFile, mode: int):
     if isinstance(found, OpenFile):
-        if os.fstat(found.fd).st_nlink:
+        status = os.fstat(found.fd)
+        if status.st_nlink and not S_ISSOCK(status.st_mode):
             raise SysError(Kind.EPERM)  # a file of the host's that was handed in
         os.fchmod(found.fd, mode & 0o1777)
         return OK
@@ -617,7 +619,8 @@ def _utimens(call: Call, found: Location | OpenFile, times: bytes | None):
             if not 0 <= value < 1_000_000_000 and value not in (0x3FFFFFFF, 0x3FFFFFFE):
                 raise SysError(Kind.EINVAL)
     if isinstance(found, OpenFile):
-        if os.fstat(found.fd).st_nlink:
+        status = os.fstat(found.fd)
+        if status.st_nlink and not S_ISSOCK(status.st_mode):
             raise SysError(Kind.EPERM)  # a file of the host's that was handed in
         kernel.utimensat(found.fd, b"", times, AT_EMPTY_PATH)
         return OK

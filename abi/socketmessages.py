@@ -19,7 +19,7 @@ from abi.linux import linux
 from abi.net import control, host, loopback
 from abi.net.addresses import UNNAMED, family
 from abi.net.names import Marks, Name
-from abi.net.sockets import Socket, creds, read_address, socket_of
+from abi.net.sockets import Socket, read_address, sender, socket_of
 from abi.sockets import find_unix, room_for_address, shown_unix, tell_address, told_address
 from vfs import kernel
 from vfs.namespace import OpenFile
@@ -101,7 +101,7 @@ def _direct(call: Call, message: Message) -> None:
         if name is None and len(host.getsockname(sock.fd)) <= 2:  # by its name the other end is told who sent it
             name = call.sandbox.network.names.give(sock.fd, sock.kind)
         if name is not None:
-            name.creds = message.control.creds or creds(call)
+            name.sent = message.control.creds or sender(call)
     elif sock.is_inet and not sock.made_up and address:
         if family(address) == host.AF_UNSPEC and sock.family == host.AF_INET and len(address) >= 16:
             address = host.AF_INET.to_bytes(2, "little") + address[2:]

@@ -178,6 +178,45 @@ print(fails(socket.socket(socket.AF_UNIX).connect, "file"), fails(socket.socket(
     ]
 
 
+def test_the_mode_of_a_socket_without_a_name_is_its_files(script):
+    assert script("""
+os.umask(0o027)
+server = socket.socket(socket.AF_UNIX)
+os.fchmod(server.fileno(), 0o717)
+server.bind("it")
+os.fchmod(server.fileno(), 0o4444)
+print(oct(os.stat("it").st_mode), oct(os.fstat(server.fileno()).st_mode))
+""") == ["0o140710 0o140444"]
+
+
+def test_messages_tell_real_ids_and_a_connection_the_effective_ones_it_was_made_with(script):
+    assert script("""
+def ids(data):
+    return struct.unpack("3i", data)[1:]
+server, heard = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+server.bind("/tmp/server"); heard.bind("/tmp/heard"); server.listen()
+heard.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+os.chmod("/tmp/server", 0o777); os.chmod("/tmp/heard", 0o777)
+if not os.fork():
+    os.setresgid(4, 5, 6); os.setresuid(1, 2, 3)
+    client, pair = socket.socket(socket.AF_UNIX), socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    client.connect("/tmp/server")
+    speaker = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    speaker.sendto(b"by name", "/tmp/heard")
+    speaker.connect("/tmp/heard")
+    speaker.send(b"connected")
+    os.seteuid(3)
+    client.sendmsg([b"later"])
+    client.recv(1)
+    os._exit(0)
+there = server.accept()[0]
+print(there.recv(10), ids(there.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)))
+for _ in range(2):
+    text, control, *_ = heard.recvmsg(20, 100)
+    print(text, ids(control[0][2]))
+""") == ["b'later' (2, 5)", "b'by name' (1, 4)", "b'connected' (1, 4)"]
+
+
 def test_a_name_is_free_again_when_its_socket_is_closed(script):
     assert script("""
 for turn in range(3):

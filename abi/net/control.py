@@ -199,28 +199,28 @@ def _claimed(call: Call, pid: int, uid: int, gid: int) -> tuple[int, int, int]:
 # -- ids --------------------------------------------------------------------------------------------
 
 
-def peer_ids(call: Call, ids: tuple[int, int, int], sender: Name | None) -> tuple[int, int, int]:
+_Ids = tuple[int, int, int]
+
+
+def peer_ids(call: Call, ids: _Ids, noted: _Ids | None, real: bool = False) -> _Ids:
     """Guest pid, uid and gid for what the kernel knows of the other end.
 
-    What the supervisor did for a guest the kernel ascribes to the supervisor; who it was stands with the sender's name.
-    Ids of the host user's are those that the process believes in.
+    What the supervisor did for a guest the kernel ascribes to the supervisor; who it was is `noted` with the other's name.
+    Ids of the host user's are those that the process believes in: the effective ones, or the `real` ones.
     """
     pid, uid, gid = ids
     tree, sandbox = call.sandbox.tree, call.sandbox
     if pid == os.getpid():
-        if sender is None or sender.creds is None:
+        if noted is None:
             return 0, sandbox.guest_uid(uid), sandbox.guest_gid(gid)
-        pid, uid, gid = sender.creds
+        pid, uid, gid = noted
         return 1 if pid == tree.init_pid else pid, uid, gid  # it may have ended
     process = tree.processes.get(pid)
     if process is None:
         return _guest_pid(tree, pid), sandbox.guest_uid(uid), sandbox.guest_gid(gid)
     believed = process.credentials
-    return (
-        tree.guest(pid),
-        believed.euid if uid == sandbox.host_uid else uid,
-        believed.egid if gid == sandbox.host_gid else gid,
-    )
+    own_uid, own_gid = (believed.uid, believed.gid) if real else (believed.euid, believed.egid)
+    return tree.guest(pid), own_uid if uid == sandbox.host_uid else uid, own_gid if gid == sandbox.host_gid else gid
 
 
 def _guest_pid(tree, pid: int) -> int:
@@ -239,10 +239,11 @@ def _guest_pid(tree, pid: int) -> int:
 def put_right(call: Call, data: bytes, sender: Name | None) -> list[tuple[int, bytes]]:
     """What to write over received control messages: (offset, bytes)."""
     changes = []
+    noted = None if sender is None else sender.sent or sender.creds
     try:
         for at, level, kind, contents in _messages(data):
             if (level, kind) == (SOL_SOCKET, SCM_CREDENTIALS) and len(contents) == _UCRED.size:
-                changes.append((at, _UCRED.pack(*peer_ids(call, _UCRED.unpack(contents), sender))))
+                changes.append((at, _UCRED.pack(*peer_ids(call, _UCRED.unpack(contents), noted, real=True))))
     except SysError:
         pass  # cut short
     return changes
@@ -261,6 +262,6 @@ def peercred(call: Call, sock: Socket) -> bytes:
         other = names.find(host.getpeername(sock.fd))
     except OSError:
         other = sock.name()  # of a socket that listens
-    return _UCRED.pack(*peer_ids(call, ids, other))
+    return _UCRED.pack(*peer_ids(call, ids, None if other is None else other.creds))
 
 

@@ -38,10 +38,13 @@ class Held(OpenFile):
 class Name:
     """One name given: to the kernel `host`, to the guest `shown` or, of an internet socket, `inet`.
 
-    `creds` are host pid, uid and gid of whoever connected, listened, or sent with it last, for those at the other end.
+    `creds` are host pid, uid and gid of whoever connected or listened with it, `sent` of whoever sent with it last, for those
+    at the other end.
     """
 
-    __slots__ = ("creds", "fd", "host", "inet", "inode", "keys", "kind", "place", "queue", "reuse", "shown", "socket", "v6only")
+    __slots__ = (
+        "creds", "fd", "host", "inet", "inode", "keys", "kind", "place", "queue", "reuse", "sent", "shown", "socket", "v6only",
+    )  # fmt: skip
 
     def __init__(self, given: bytes, fd: int, kind: int) -> None:
         self.host = given
@@ -50,6 +53,7 @@ class Name:
         self.socket = 0  # the inode of the socket itself
         self.shown = UNNAMED
         self.creds: tuple[int, int, int] | None = None
+        self.sent: tuple[int, int, int] | None = None
         self.inode: tuple[int, int] | None = None
         self.place: int | None = None  # a descriptor of the guest's socket file, lest its inode number be used again
         self.inet: Inet | None = None

@@ -137,6 +137,12 @@ def read_address(call: Call, pointer: int, length: int) -> bytes:
 
 
 def creds(call: Call) -> tuple[int, int, int]:
-    """Host pid, uid and gid of the caller, the ids being those it believes in."""
+    """Host pid, uid and gid of the caller, the ids being those it believes in, as SO_PEERCRED tells them."""
     ids = call.credentials
     return call.process.pid, ids.euid, ids.egid
+
+
+def sender(call: Call) -> tuple[int, int, int]:
+    """The same as SCM_CREDENTIALS tells them, which has the real ids."""
+    ids = call.credentials
+    return call.process.pid, ids.uid, ids.gid

@@ -117,6 +117,31 @@ def test_ip_shows_the_loopback_alone(shell):
     ]
 
 
+def test_ip_shows_what_a_network_namespace_begins_with(shell):
+    assert [line.rstrip() for line in shell("""
+        ip addr; ip rule; ip route show table local; ip -6 route show table local
+        ip route get 127.0.0.5; ip route get ::1; ip route get 8.8.8.8 2>&1; bridge link
+    """, "ip", "bridge")] == [
+        "1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN group default qlen 1000",
+        "    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00",
+        "    inet 127.0.0.1/8 scope host lo",
+        "       valid_lft forever preferred_lft forever",
+        "    inet6 ::1/128 scope host",
+        "       valid_lft forever preferred_lft forever",
+        "0:\tfrom all lookup local",
+        "32766:\tfrom all lookup main",
+        "32767:\tfrom all lookup default",
+        "local 127.0.0.0/8 dev lo proto kernel scope host src 127.0.0.1",
+        "local 127.0.0.1 dev lo proto kernel scope host src 127.0.0.1",
+        "broadcast 127.255.255.255 dev lo proto kernel scope link src 127.0.0.1",
+        "local ::1 dev lo proto kernel metric 0 pref medium",
+        "local 127.0.0.5 dev lo src 127.0.0.1 uid 0",
+        "    cache <local>",
+        "local ::1 from :: dev lo table local proto kernel src ::1 metric 0 pref medium",
+        "RTNETLINK answers: Network is unreachable",
+    ]
+
+
 @pytest.mark.slow
 def test_apt_updates_its_lists_over_the_hosts_network(shell):
     try:

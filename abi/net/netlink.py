@@ -1,7 +1,7 @@
 """NETLINK_ROUTE of a sandbox without a network: what getifaddrs(3), getaddrinfo(3) and ``ip addr`` ask.
 
 The guest's socket is one end of a pair of unix sockets, so whatever it sends arrives here, by whichever call, and what it
-is told waits where it can be polled for.  There is one interface, the loopback; there are no routes; and nothing can be
+is told waits where it can be polled for.  There is one interface, the loopback; only to it there is a way; and nothing can be
 changed, which takes a capability that an unprivileged guest of a network namespace has not.
 
 NETLINK_SOCK_DIAG knows no family of sockets, with a network too, as in a kernel whose modules for that are not loaded: then
@@ -21,15 +21,25 @@ from abi.net.sockets import netlink_note, write_note
 _HEADER = struct.Struct("<IHHII")  # length, type, flags, sequence, port
 _LINK = struct.Struct("<BxHiII")
 _ADDRESS = struct.Struct("<BBBBi")
+_ROUTE = struct.Struct("<8BI")  # struct rtmsg, and as long struct fib_rule_hdr
 _ATTRIBUTE = struct.Struct("<HH")
 _ERROR, _DONE = 2, 3
 _F_REQUEST, _F_MULTI, _F_ACK, _F_DUMP = 1, 2, 4, 0x300
-_NEWLINK, _GETLINK, _NEWADDR, _GETADDR = 16, 18, 20, 22
-_LISTS = {26, 30, 34, 38, 42, 46, 62, 66, 74, 90}  # RTM_GET* of routes, neighbours, rules, qdiscs and so on: all empty
+_NEWLINK, _GETLINK, _NEWADDR, _GETADDR, _NEWROUTE, _GETROUTE, _NEWRULE, _GETRULE = 16, 18, 20, 22, 24, 26, 32, 34
+_LISTS = {30, 38, 42, 46, 62, 66, 74, 90}  # RTM_GET* of neighbours, qdiscs and so on: all empty
+_AF_BRIDGE = 7
 _IFF_UP_LOOPBACK_RUNNING_LOWER_UP = 0x10049
 _ARPHRD_LOOPBACK, _RT_SCOPE_HOST, _IFA_F_PERMANENT = 772, 254, 0x80
 _IFLA_ADDRESS, _IFLA_BROADCAST, _IFLA_IFNAME, _IFLA_MTU, _IFLA_QDISC, _IFLA_TXQLEN, _IFLA_OPERSTATE = 1, 2, 3, 4, 6, 13, 16
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_FLAGS = 1, 2, 3, 8
+_IFLA_LINKMODE, _IFLA_STATS64, _IFLA_GROUP = 17, 23, 27
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_CACHEINFO, _IFA_FLAGS = 1, 2, 3, 6, 8
+_RTA_DST, _RTA_SRC, _RTA_OIF, _RTA_PRIORITY, _RTA_PREFSRC = 1, 2, 4, 6, 7
+_RTA_CACHEINFO, _RTA_TABLE, _RTA_PREF, _RTA_UID = 12, 15, 20, 25
+_FRA_PRIORITY, _FRA_SUPPRESS_PREFIXLEN, _FRA_TABLE, _FRA_PROTOCOL = 6, 14, 15, 21
+_TABLE_LOCAL, _TABLE_MAIN, _TABLE_DEFAULT = 255, 254, 253
+_RTN_LOCAL, _RTN_BROADCAST, _RTPROT_KERNEL, _RT_SCOPE_LINK, _FR_ACT_TO_TBL = 2, 3, 2, 253, 1
+_RTM_F_CLONED, _RTCF_LOCAL = 0x200, 0x80000000
+_FOREVER = 0xFFFFFFFF
 MTU, INDEX, NAME = 65536, 1, b"lo\0"
 _QUEUE_MAX = 1 << 16
 
@@ -99,17 +109,26 @@ def _reply(kind: int, flags: int, sequence: int, port: int, request: bytes) -> l
     dump = flags & _F_DUMP == _F_DUMP
     match kind:
         case c if c == _GETLINK:
-            found = [(_NEWLINK, _loopback())]
+            found = [(_NEWLINK, _loopback())] if wanted != _AF_BRIDGE else []
             if not dump and not _is_meant(request):
                 return [_failure(errno.ENODEV, sequence, port, request)]
         case c if c == _GETADDR:
             found = [(_NEWADDR, body) for family, body in _addresses() if wanted in (0, family)]
             if not dump:
                 return [_failure(errno.EOPNOTSUPP, sequence, port, request)]
+        case c if c == _GETRULE and dump:
+            found = [(_NEWRULE, body) for family, body in _rules() if wanted in (0, family)]
+        case c if c == _GETROUTE and dump:
+            found = [(_NEWROUTE, body) for family, body in _routes() if wanted in (0, family)]
+        case c if c == _GETROUTE:
+            way = _way(request)
+            if way is None:
+                return [_failure(errno.ENETUNREACH, sequence, port, request)]
+            found = [(_NEWROUTE, way)]
         case c if c in _LISTS:
             found = []
             if not dump:
-                return [_failure(errno.ENETUNREACH if c == 26 else errno.ENOENT, sequence, port, request)]
+                return [_failure(errno.ENOENT, sequence, port, request)]
         case c if c & 3 == 2:  # another RTM_GET*
             return [_failure(errno.EOPNOTSUPP, sequence, port, request)]
         case _:
@@ -140,6 +159,9 @@ def _loopback() -> bytes:
         + _attribute(_IFLA_IFNAME, NAME)
         + _attribute(_IFLA_TXQLEN, struct.pack("<I", 1000))
         + _attribute(_IFLA_OPERSTATE, b"\0")
+        + _attribute(_IFLA_LINKMODE, b"\0")
+        + _attribute(_IFLA_GROUP, bytes(4))
+        + _attribute(_IFLA_STATS64, bytes(192))
         + _attribute(_IFLA_MTU, struct.pack("<I", MTU))
         + _attribute(_IFLA_QDISC, b"noqueue\0")
         + _attribute(_IFLA_ADDRESS, bytes(6))
@@ -150,8 +172,71 @@ def _loopback() -> bytes:
 def _addresses():
     """(family, ``struct ifaddrmsg`` and its attributes) of each address."""
     flags = _attribute(_IFA_FLAGS, struct.pack("<I", _IFA_F_PERMANENT))
+    flags += _attribute(_IFA_CACHEINFO, struct.pack("<IIII", _FOREVER, _FOREVER, 0, 0))
     head = _ADDRESS.pack(host.AF_INET, 8, _IFA_F_PERMANENT, _RT_SCOPE_HOST, INDEX)
     address = _attribute(_IFA_ADDRESS, LOOPBACK4) + _attribute(_IFA_LOCAL, LOOPBACK4) + _attribute(_IFA_LABEL, NAME)
     yield host.AF_INET, head + address + flags
     head = _ADDRESS.pack(host.AF_INET6, 128, _IFA_F_PERMANENT, _RT_SCOPE_HOST, INDEX)
     yield host.AF_INET6, head + _attribute(_IFA_ADDRESS, LOOPBACK6) + flags
+
+
+def _rules():
+    """(family, ``struct fib_rule_hdr`` and its attributes) of the rules that every network namespace begins with."""
+    usual = ((_TABLE_LOCAL, 0), (_TABLE_MAIN, 32766), (_TABLE_DEFAULT, 32767))
+    for family, rules in ((host.AF_INET, usual), (host.AF_INET6, usual[:2])):
+        for table, priority in rules:
+            body = _ROUTE.pack(family, 0, 0, 0, table, 0, 0, _FR_ACT_TO_TBL, 0)
+            body += _attribute(_FRA_TABLE, struct.pack("<I", table))
+            body += _attribute(_FRA_SUPPRESS_PREFIXLEN, struct.pack("<i", -1))
+            body += _attribute(_FRA_PROTOCOL, bytes([_RTPROT_KERNEL]))
+            if priority:
+                body += _attribute(_FRA_PRIORITY, struct.pack("<I", priority))
+            yield family, body
+
+
+def _routes():
+    """(family, ``struct rtmsg`` and its attributes) of the ways to the loopback's addresses."""
+    common = _attribute(_RTA_TABLE, struct.pack("<I", _TABLE_LOCAL)) + _attribute(_RTA_OIF, struct.pack("<I", INDEX))
+    for to, length, scope, kind in (
+        (b"\x7f\0\0\0", 8, _RT_SCOPE_HOST, _RTN_LOCAL),
+        (LOOPBACK4, 32, _RT_SCOPE_HOST, _RTN_LOCAL),
+        (b"\x7f\xff\xff\xff", 32, _RT_SCOPE_LINK, _RTN_BROADCAST),
+    ):
+        body = _ROUTE.pack(host.AF_INET, length, 0, 0, _TABLE_LOCAL, _RTPROT_KERNEL, scope, kind, 0)
+        yield host.AF_INET, body + common + _attribute(_RTA_DST, to) + _attribute(_RTA_PREFSRC, LOOPBACK4)
+    yield host.AF_INET6, _to_loopback6() + common
+
+
+def _to_loopback6(source_length: int = 0) -> bytes:
+    """``struct rtmsg`` and all but the table and the interface."""
+    head = _ROUTE.pack(host.AF_INET6, 128, source_length, 0, _TABLE_LOCAL, _RTPROT_KERNEL, 0, _RTN_LOCAL, 0)
+    pref = _attribute(_RTA_PREF, b"\0") + _attribute(_RTA_CACHEINFO, bytes(32))
+    return head + _attribute(_RTA_DST, LOOPBACK6) + _attribute(_RTA_PRIORITY, bytes(4)) + pref
+
+
+def _way(request: bytes) -> bytes | None:
+    """``struct rtmsg`` and its attributes: the way to the address that is asked for, if there is one."""
+    to = _asked(request, _RTA_DST)
+    out = _attribute(_RTA_OIF, struct.pack("<I", INDEX))
+    if len(to) == 4 and (to[0] == LOOPBACK4[0] or not any(to)):
+        head = _ROUTE.pack(host.AF_INET, 32, 0, 0, _TABLE_MAIN, 0, 0, _RTN_LOCAL, _RTM_F_CLONED | _RTCF_LOCAL)
+        told = _attribute(_RTA_TABLE, struct.pack("<I", _TABLE_MAIN)) + _attribute(_RTA_UID, bytes(4))
+        told += _attribute(_RTA_PREFSRC, LOOPBACK4) + _attribute(_RTA_CACHEINFO, bytes(32))
+        return head + _attribute(_RTA_DST, to) + out + told
+    if to == LOOPBACK6:
+        told = _attribute(_RTA_TABLE, struct.pack("<I", _TABLE_LOCAL)) + _attribute(_RTA_SRC, bytes(16))
+        return _to_loopback6(128) + out + told + _attribute(_RTA_PREFSRC, to)
+    return None
+
+
+def _asked(request: bytes, wanted: int) -> bytes:
+    """The attribute `wanted` of a request about routes; empty where it is not there."""
+    position = _HEADER.size + _ROUTE.size
+    while len(request) - position >= _ATTRIBUTE.size:
+        length, kind = _ATTRIBUTE.unpack_from(request, position)
+        if length < _ATTRIBUTE.size:
+            break
+        if kind == wanted:
+            return request[position + _ATTRIBUTE.size : position + length]
+        position += length + 3 & -4
+    return b""

@@ -370,8 +370,8 @@ def _is_short(header: _Header) -> bool:
 def recvmsg(call: Call):
     """recvmsg(2).  Where a name is wanted, and the guest has no room for one of the kernel's, it is given a header of our own."""
     pointer = call.args[1]
-    header = _header(call.memory.read(pointer, _MSGHDR.size))
     incoming = _Incoming(call, call.int(0), call.int(2))
+    header = _header(call.memory.read(pointer, _MSGHDR.size))
     if not incoming.concerns(header):
         return Native()
     place = pointer

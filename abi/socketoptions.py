@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abi.dispatch import OK, Call, Plane, Support, When
+from abi.dispatch import OK, Call, Native, Plane, Support, When
 from abi.errors import Kind, SysError
 from abi.linux import linux
 from abi.net import control, host
@@ -13,6 +13,7 @@ from abi.net.sockets import REUSEPORT, V6ONLY, Socket, socket_of
 _SO_BINDTODEVICE, _SO_ATTACH_FILTER, _SO_PEERSEC, _SO_MARK, _SO_PROTOCOL, _SO_DOMAIN = 25, 26, 31, 36, 38, 39
 _SO_ATTACH_BPF, _SO_ATTACH_REUSEPORT_CBPF, _SO_ATTACH_REUSEPORT_EBPF, _SO_PEERGROUPS = 50, 51, 52, 59
 _SO_NETNS_COOKIE, _SO_PASSPIDFD, _SO_PEERPIDFD = 71, 76, 77
+_PIDFD_OPEN = 434
 _SOL_NETLINK = 270
 _TCP_INFO, _TCP_CONGESTION = 11, 13
 _IPV6_V6ONLY = 26
@@ -27,31 +28,53 @@ _ROUTING = {(IP, 4), *((IPV6, option) for option in (6, 9, 54, 55, 57, 59))}
 _ANSWERED = (
     SO_TYPE, SO_REUSEPORT, SO_PASSCRED, SO_PEERCRED, _SO_BINDTODEVICE, _SO_PEERSEC, _SO_MARK, _SO_PROTOCOL, _SO_DOMAIN,
     SO_INCOMING_CPU, _SO_ATTACH_BPF, _SO_ATTACH_REUSEPORT_CBPF, _SO_ATTACH_REUSEPORT_EBPF, _SO_PEERGROUPS, _SO_NETNS_COOKIE,
-    _SO_PASSPIDFD, _SO_PEERPIDFD,
+    _SO_PASSPIDFD,
 )  # fmt: skip
-_ABSENT = (_SO_PEERSEC, _SO_PEERGROUPS, _SO_NETNS_COOKIE, _SO_PASSPIDFD, _SO_PEERPIDFD)
+_ABSENT = (_SO_PEERSEC, _SO_NETNS_COOKIE, _SO_PASSPIDFD)
 _NOT_ALLOWED = (
     _SO_BINDTODEVICE, _SO_MARK, _SO_ATTACH_BPF, _SO_ATTACH_REUSEPORT_CBPF, _SO_ATTACH_REUSEPORT_EBPF,
 )  # fmt: skip
 
 _NOTE = (
-    "SO_PEERPIDFD, SO_PASSPIDFD, SO_PEERGROUPS and SO_PEERSEC are ENOPROTOOPT; with --net none what is said of TCP, IP and UDP "
-    "is remembered at most"
+    "SO_PASSPIDFD and SO_PEERSEC are ENOPROTOOPT; with --net none what is said of TCP, IP and UDP is remembered at most"
 )
 _COMMON = When(1, (SOL_SOCKET,), Plane.NATIVE)
 
 
-@linux.answer(55, "getsockopt", _NOTE, Support.PARTIAL, when=[When(2, _ANSWERED, Plane.ANSWER), _COMMON])
+@linux.answer(
+    55,
+    "getsockopt",
+    _NOTE,
+    Support.PARTIAL,
+    # The caller itself makes the pidfd.
+    when=[When(2, (_SO_PEERPIDFD,), Plane.STEER), When(2, _ANSWERED, Plane.ANSWER), _COMMON],
+)
 def getsockopt(call: Call):
     level, option = call.int(1), call.int(2)
     room = int.from_bytes(call.memory.read(call.args[4], 4), "little", signed=True)
     if room < 0:
         raise SysError(Kind.EINVAL)
     with socket_of(call, call.int(0)) as sock:
+        if (level, option) == (SOL_SOCKET, _SO_PEERPIDFD):
+            return _peer_pidfd(call, sock, room)
         value = _value(call, sock, level, option, min(room, _OPTION_MAX))[:room]
     call.memory.write(call.args[3], value)
     call.memory.write(call.args[4], len(value).to_bytes(4, "little"))
     return OK
+
+
+def _peer_pidfd(call: Call, sock: Socket, room: int):
+    """SO_PEERPIDFD: a pidfd of the process at the other end.  ENODATA, ESRCH where it has ended."""
+    memory, pointer, length = call.memory, call.args[3], call.args[4]
+
+    def told(value: int) -> int:
+        if value < 0:
+            return value
+        memory.write(pointer, value.to_bytes(4, "little")[:room])
+        memory.write(length, min(room, 4).to_bytes(4, "little"))
+        return 0
+
+    return Native({0: control.peer_process(call, sock).pid, 1: 0}, number=_PIDFD_OPEN, after=told)
 
 
 def _int(value: int) -> bytes:
@@ -62,6 +85,8 @@ def _value(call: Call, sock: Socket, level: int, option: int, room: int) -> byte
     if level == SOL_SOCKET:
         if option == SO_PEERCRED:
             return control.peercred(call, sock)
+        if option == _SO_PEERGROUPS:
+            return _groups(call, sock, room)
         if option in _ABSENT:
             raise SysError(Kind.ENOPROTOOPT)
         if option == SO_INCOMING_CPU and not sock.is_unix and not sock.made_up:
@@ -74,6 +99,15 @@ def _value(call: Call, sock: Socket, level: int, option: int, room: int) -> byte
         return _told(call, sock, level, option)
     with host.without_rights():
         return host.getsockopt(sock.fd, level, option, room)
+
+
+def _groups(call: Call, sock: Socket, room: int) -> bytes:
+    """SO_PEERGROUPS.  ENODATA; ERANGE with the room that is needed."""
+    groups = control.peergroups(call, sock)
+    if room < len(groups):
+        call.memory.write(call.args[4], len(groups).to_bytes(4, "little"))
+        raise SysError(Kind.ERANGE)
+    return groups
 
 
 def _told(call: Call, sock: Socket, level: int, option: int) -> bytes:
@@ -142,7 +176,7 @@ def setsockopt(call: Call):
 
 
 def _set_common(call: Call, sock: Socket, option: int, value: bytes) -> None:
-    if option in _ABSENT:
+    if option in (*_ABSENT, _SO_PEERGROUPS):
         raise SysError(Kind.ENOPROTOOPT)
     if option in _NOT_ALLOWED:
         raise SysError(Kind.EPERM)

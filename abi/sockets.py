@@ -89,10 +89,13 @@ def _check_protocol(kind: int, protocol: int, network) -> None:
 linux.refuse(
     53,
     "socketpair",
-    Kind.EOPNOTSUPP,
+    Kind.EAFNOSUPPORT,
     "of unix sockets, as natively",
     Support.FULL,
-    when=[When(0, (AF_UNIX,), Plane.NATIVE)],
+    when=[
+        When(0, (AF_UNIX,), Plane.NATIVE),
+        When(0, (AF_INET, AF_INET6, AF_NETLINK, AF_PACKET), Plane.REFUSE, Kind.EOPNOTSUPP),
+    ],
 )
 
 

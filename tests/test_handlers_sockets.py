@@ -362,6 +362,48 @@ def test_peercred_of_a_stream_is_who_listened_and_of_the_internet_nobody(call):
     assert struct.unpack("<iii", option(call, made(call, AF_INET, STREAM), SOL_SOCKET, socket.SO_PEERCRED, 12)) == (0, -1, -1)
 
 
+SO_PEERGROUPS, SO_PEERPIDFD = 59, 77
+
+
+def connected(call: Guest) -> int:
+    """A unix socket that is connected to one of the same process."""
+    server, client = made(call, AF_UNIX, STREAM), made(call, AF_UNIX, STREAM)
+    bind(call, server, un(b"\0s"))
+    call("listen", server, 1)
+    connect(call, client, un(b"\0s"))
+    return client
+
+
+def test_a_pidfd_of_who_is_at_the_other_end_is_the_callers_to_open(call):
+    client = connected(call)
+    length = bytearray(struct.pack("<I", 8))
+    made_call = call.make("getsockopt", client, SOL_SOCKET, SO_PEERPIDFD, Out(8), length)
+    result = dispatch(LINUX.entry(made_call.number), made_call)
+    assert (result.number, result.changed) == (434, {0: call.process.pid, 1: 0})
+    assert result.after(-errno.EMFILE) == -errno.EMFILE
+    assert result.after(9) == 0
+    assert call.memory.read(made_call.args[3], 4) + call.memory.read(made_call.args[4], 4) == struct.pack("<II", 9, 4)
+    del call.sandbox.tree.processes[call.process.pid]
+    assert option(call, client, SOL_SOCKET, SO_PEERPIDFD) == -errno.ESRCH
+
+
+@pytest.mark.parametrize("number", [SO_PEERGROUPS, SO_PEERPIDFD])
+def test_nobody_is_at_the_other_end_of_a_socket_without_one(call, number):
+    for fd in (made(call, AF_UNIX, STREAM), made(call, AF_INET, STREAM)):
+        assert option(call, fd, SOL_SOCKET, number) == -errno.ENODATA
+        assert call("setsockopt", fd, SOL_SOCKET, number, bytearray(4), 4) == -errno.ENOPROTOOPT
+
+
+def test_the_groups_of_who_is_at_the_other_end(call):
+    call.process.credentials.groups = (3, 4, 5)
+    one = connected(call)
+    assert option(call, one, SOL_SOCKET, SO_PEERGROUPS, 12) == struct.pack("<3I", 3, 4, 5)
+    length = bytearray(struct.pack("<I", 8))
+    made_call = call.make("getsockopt", one, SOL_SOCKET, SO_PEERGROUPS, Out(8), length)
+    assert call.value(dispatch(LINUX.entry(made_call.number), made_call)) == -errno.ERANGE
+    assert call.memory.read(made_call.args[4], 4) == struct.pack("<I", 12)
+
+
 # -- messages ---------------------------------------------------------------------------------------
 
 

@@ -217,6 +217,24 @@ for _ in range(2):
 """) == ["b'later' (2, 5)", "b'by name' (1, 4)", "b'connected' (1, 4)"]
 
 
+def test_a_pidfd_of_who_connected_reaches_them(script):
+    assert script("""
+import signal
+server = socket.socket(socket.AF_UNIX)
+server.bind("/tmp/server"); server.listen()
+child = os.fork()
+if not child:
+    client = socket.socket(socket.AF_UNIX)
+    client.connect("/tmp/server")
+    client.recv(1)
+there = server.accept()[0]
+number = there.getsockopt(socket.SOL_SOCKET, 77)
+print(f"Pid:\\t{child}\\n" in open(f"/proc/self/fdinfo/{number}").read(), os.get_inheritable(number))
+signal.pidfd_send_signal(number, signal.SIGTERM)
+print(os.waitpid(child, 0)[1])
+""") == ["True False", "15"]
+
+
 def test_a_name_is_free_again_when_its_socket_is_closed(script):
     assert script("""
 for turn in range(3):

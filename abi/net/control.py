@@ -249,19 +249,42 @@ def put_right(call: Call, data: bytes, sender: Name | None) -> list[tuple[int, b
     return changes
 
 
+def _peer(call: Call, sock: Socket) -> tuple[_Ids, Name | None]:
+    """What the kernel knows of the other end of a unix socket, pid 0 where there is none, and that one's name."""
+    ids = _UCRED.unpack(host.getsockopt(sock.fd, SOL_SOCKET, host.SO_PEERCRED, _UCRED.size))
+    try:
+        return ids, call.sandbox.network.names.find(host.getpeername(sock.fd))
+    except OSError:
+        return ids, sock.name()  # of a socket that listens
+
+
 def peercred(call: Call, sock: Socket) -> bytes:
     """getsockopt(2) of SO_PEERCRED: ``struct ucred``."""
     if not sock.is_unix:
         return _UCRED.pack(0, _NOBODY, _NOBODY)
-    raw = host.getsockopt(sock.fd, SOL_SOCKET, host.SO_PEERCRED, _UCRED.size)
-    ids = _UCRED.unpack(raw)
-    if not ids[0]:
-        return raw
-    names = call.sandbox.network.names
+    ids, other = _peer(call, sock)
+    return _UCRED.pack(*(peer_ids(call, ids, None if other is None else other.creds) if ids[0] else ids))
+
+
+def peer_process(call: Call, sock: Socket):
+    """The process at the other end of a unix socket.  ENODATA, ESRCH where it has ended."""
+    (pid, _, _), other = _peer(call, sock) if sock.is_unix else ((0, 0, 0), None)
+    if not pid:
+        raise SysError(Kind.ENODATA)
+    if pid == os.getpid():
+        pid = 0 if other is None or other.creds is None else other.creds[0]
+    process = call.sandbox.tree.processes.get(pid)
+    if process is None:
+        raise SysError(Kind.ESRCH)
+    return process
+
+
+def peergroups(call: Call, sock: Socket) -> bytes:
+    """getsockopt(2) of SO_PEERGROUPS: an array of ``gid_t``, which the process is asked for now.  ENODATA."""
     try:
-        other = names.find(host.getpeername(sock.fd))
-    except OSError:
-        other = sock.name()  # of a socket that listens
-    return _UCRED.pack(*peer_ids(call, ids, None if other is None else other.creds))
-
-
+        groups = peer_process(call, sock).credentials.groups
+    except SysError as failure:
+        if failure.kind is not Kind.ESRCH:
+            raise
+        groups = ()
+    return struct.pack(f"<{len(groups)}I", *groups)

@@ -251,9 +251,14 @@ class ProcView:
                     found.add(target[8:-1])
         return found
 
+    @property
+    def on_host(self) -> bool:
+        """Whether the network is this machine's."""
+        return self._sandbox.network.on_host
+
     def loopback(self, name: bytes) -> bytes:
         """proc_net(5) of the sockets on the loopback inside, without its heading; `name` is tcp, udp6 and so on."""
-        if self._sandbox.network.on_host:
+        if self.on_host:
             return b""
         from abi.net import listing
 

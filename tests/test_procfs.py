@@ -515,7 +515,7 @@ def test_a_table_of_what_the_sandbox_has_none_of_is_its_heading(call, name):
     assert len([line for line in lines if line]) == 1
 
 
-@pytest.mark.parametrize("name", [b"modules", b"diskstats", b"net/if_inet6", b"net/ipv6_route"])
+@pytest.mark.parametrize("name", [b"modules", b"diskstats", b"net/dev_mcast", b"net/igmp6"])
 def test_a_table_without_a_heading_is_empty(call, name):
     assert call.read(b"/proc/" + name) == b""
 
@@ -524,6 +524,16 @@ def test_the_network_is_a_loopback_that_carried_nothing(call):
     lines = call.read(b"/proc/net/dev").splitlines()
     assert len(lines) == 3
     assert lines[2].split() == [b"lo:"] + [b"0"] * 16
+    assert call.read(b"/proc/net/if_inet6").split() == [b"1".zfill(32), b"01", b"80", b"10", b"80", b"lo"]
+    assert [line.split()[:2] for line in call.read(b"/proc/net/ipv6_route").splitlines()] == [
+        [b"0" * 32, b"00"], [b"1".zfill(32), b"80"], [b"0" * 32, b"00"]]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["route", "if_inet6", "dev_mcast"])
+def test_the_hosts_network_has_the_hosts_tables(call, name):
+    call.sandbox.network.on_host = True
+    with open(f"/proc/net/{name}", "rb") as table:
+        assert call.read(b"/proc/net/" + name.encode()) == table.read()
 
 
 def test_sockets_are_those_the_sandbox_has_open(call):

@@ -67,7 +67,8 @@ def test_nothing_else_is_there(call, path):
 
 def test_the_only_network_device_is_the_loopback(call):
     assert listing(call, "/sys/class/net") == ["lo"]
-    assert call.read(b"/sys/class/net/lo/operstate") == b"down\n"
+    assert call.read(b"/sys/class/net/lo/operstate") == b"unknown\n"
+    assert call.read(b"/sys/class/net/lo/flags") == b"0x9\n"
     assert call.read(b"/sys/class/net/lo/statistics/rx_bytes") == b"0\n"
 
 

@@ -111,10 +111,30 @@ def _counters(name: bytes) -> Told:
     return Told(lambda view: _COUNT.sub(b"0", _host(b"net/" + name)))
 
 
+def _network(name: bytes, rest: bytes = b"", heading: int = 0) -> Told:
+    """A table of the host's network, or the first lines of it and `rest` for the loopback inside."""
+
+    def tell(view) -> bytes:
+        text = _host(b"net/" + name)
+        return text if view.on_host else b"".join(text.splitlines(keepends=True)[:heading]) + rest
+
+    return Told(tell)
+
+
+_LO = (
+    b"    lo:       0       0    0    0    0     0          0         0"
+    b"        0       0    0    0    0     0       0          0\n"
+)
+_NONE, _ONE, _MASK = b"0" * 32, b"1".zfill(32), b"f" * 8
+_NOWHERE = b" ".join([_NONE, b"00", _NONE, b"00", _NONE, _MASK, b"00000001 00000000 00200200       lo\n"])
+_TO_ONE = b" ".join([_ONE, b"80", _NONE, b"00", _NONE, b"00000000 00000002 00000000 80200001       lo\n"])
+
 NET: dict[bytes, Entry] = {
-    b"dev": _heading(b"net/dev", 2, b"    lo:" + b"       0" * 16 + b"\n"),
-    **{name: _heading(b"net/" + name) for name in b"arp igmp route rt_cache".split()},
-    **each(b"dev_mcast if_inet6 igmp6 ipv6_route mcfilter6", Told(b"")),
+    b"dev": _network(b"dev", _LO, 2),
+    **{name: _network(name, heading=1) for name in b"arp igmp route rt_cache".split()},
+    **{name: _network(name) for name in b"dev_mcast igmp6 mcfilter6".split()},
+    b"if_inet6": _network(b"if_inet6", _ONE + b" 01 80 10 80       lo\n"),
+    b"ipv6_route": _network(b"ipv6_route", _NOWHERE + _TO_ONE + _NOWHERE),
     **{name: _sockets(name, 9, 7) for name in b"icmp icmp6 raw raw6".split()},
     **{name: _internet(name) for name in b"tcp tcp6 udp udp6 udplite udplite6".split()},
     b"netlink": _sockets(b"netlink", 9),

@@ -32,21 +32,22 @@ _HUGEPAGES = {
     )
 }
 
-# A network namespace of one's own begins with this: a loopback that is down, and has carried nothing.
+# A loopback that is up, as that inside is, and has carried nothing.
 _LOOPBACK: dict[bytes, Entry] = {
     b"addr_assign_type": Told(b"0\n"),
     b"addr_len": Told(b"6\n"),
     b"address": Told(b"00:00:00:00:00:00\n"),
     b"broadcast": Told(b"00:00:00:00:00:00\n"),
-    b"carrier_changes": Told(b"0\n"),
+    b"carrier": Told(b"1\n"),
+    **each(b"carrier_changes carrier_down_count carrier_up_count", Told(b"0\n")),
     b"dev_id": Told(b"0x0\n"),
     b"dormant": Told(b"0\n"),
-    b"flags": Told(b"0x8\n"),
+    b"flags": Told(b"0x9\n"),
     b"ifindex": Told(b"1\n"),
     b"iflink": Told(b"1\n"),
     b"link_mode": Told(b"0\n"),
     b"mtu": Told(b"65536\n"),
-    b"operstate": Told(b"down\n"),
+    b"operstate": Told(b"unknown\n"),
     b"tx_queue_len": Told(b"1000\n"),
     b"type": Told(b"772\n"),
     b"statistics": each(

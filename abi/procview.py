@@ -88,6 +88,9 @@ class ProcView:
     def uid(self, uid: int) -> int:
         return self._sandbox.guest_uid(uid)
 
+    def gid(self, gid: int) -> int:
+        return self._sandbox.guest_gid(gid)
+
     def may_trace(self, pid: int) -> bool:
         """Whether the caller may look into a process: ptrace(2) on PTRACE_MODE_READ_FSCREDS."""
         process = self._process(pid)

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import stat
+import struct
 
 import pytest
 from fakes import Guest, Out
@@ -21,8 +22,9 @@ def call(tmp_path):
     with Guest(tmp_path / "root") as guest:
         for name in ("proc", "dev"):
             (guest.root / name).mkdir()
-        guest.mount(ProcFs(ProcView(guest.sandbox)), "proc")
-        guest.mount(DevFs(), "dev")
+        view = ProcView(guest.sandbox)
+        guest.mount(ProcFs(view), "proc")
+        guest.mount(DevFs(view=view), "dev")
         yield guest
 
 
@@ -126,6 +128,26 @@ def test_a_terminal_that_is_closed_has_no_name_any_more(call, terminals):
     os.close(call.files.table.pop(master))
     assert name not in listing(call, b"/dev/pts")
     assert call("access", b"/dev/pts/" + name, os.F_OK) == -errno.ENOENT
+
+
+def test_mode_and_owner_of_a_terminal_are_the_guests_affair_and_end_with_it(call, terminals):
+    def status(path: bytes) -> tuple[int, int, int]:
+        out = Out(144)
+        assert call("stat", path, out) == 0
+        return struct.unpack_from("<III", out.guest, 24)
+
+    master = call.open(b"/dev/ptmx", os.O_RDWR | os.O_NOCTTY)
+    path = b"/dev/pts/%d" % int.from_bytes(fcntl.ioctl(master, 0x80045430, bytes(4)), "little")
+    first = status(path)
+    assert call("chmod", path, 0o622) == call("chown", path, 33, 0xFFFFFFFF) == 0
+    assert status(path) == (0o020622, 33, first[2])
+    assert call("chown", path, 0xFFFFFFFF, 44) == 0
+    assert status(path) == (0o020622, 33, 44)
+    assert os.stat(path).st_mode == first[0]
+    os.close(call.files.table.pop(master))
+    assert call("stat", path, Out(144)) == -errno.ENOENT
+    again = call.open(b"/dev/ptmx", os.O_RDWR | os.O_NOCTTY)
+    assert status(b"/dev/pts/%d" % int.from_bytes(fcntl.ioctl(again, 0x80045430, bytes(4)), "little")) == first
 
 
 def test_dev_tty_is_the_callers_terminal_if_the_sandbox_has_it(tmp_path, terminals):

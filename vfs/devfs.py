@@ -28,6 +28,22 @@ _LINKS = {
 _TIOCGPTN = 0x80045430
 
 
+class _Changed:
+    """Mode, owner and group that a guest gave a terminal; None where they are as they were."""
+
+    __slots__ = ("gid", "mode", "uid")
+
+    def __init__(self) -> None:
+        self.mode = self.uid = self.gid = None
+
+    def status(self, st, view) -> MadeUpStat:
+        """The kernel's status with these in it."""
+        mode = st.st_mode if self.mode is None else S_IFCHR | self.mode & 0o7777
+        uid = view.uid(st.st_uid) if self.uid is None else self.uid
+        gid = view.gid(st.st_gid) if self.gid is None else self.gid
+        return MadeUpStat(st.st_dev, st.st_ino, mode, uid, gid, st.st_mtime_ns, st.st_rdev)
+
+
 class DevFs(MadeUpFs):
     """The tree at /dev.
 
@@ -48,6 +64,7 @@ class DevFs(MadeUpFs):
         self._view = view
         self.root.mode = S_IFDIR | 0o755
         self._terminals: dict[bytes, int] = {}  # path below /dev -> O_PATH descriptor
+        self._changed: dict[bytes, _Changed] = {}  # what the guest made of them: the host's are left alone
         for fd in stdio:
             self.add(fd)
 
@@ -69,6 +86,7 @@ class DevFs(MadeUpFs):
         return len(self._terminals)
 
     def _forget(self, path: bytes) -> None:
+        self._changed.pop(path, None)
         held = self._terminals.pop(path, None)
         if held is not None:
             os.close(held)
@@ -138,7 +156,8 @@ class DevFs(MadeUpFs):
             return super().stat(node)
         st = os.stat(self._host(node))
         if node.names[-1] not in _DEVICES:
-            return st
+            changed = self._changed.get(b"/".join(node.names))
+            return st if changed is None else changed.status(st, self._view)
         return MadeUpStat(st.st_dev, st.st_ino, node.mode, *self.owner(node), st.st_mtime_ns, st.st_rdev)
 
     def readlink(self, node: MadeUpNode) -> bytes:
@@ -178,7 +197,16 @@ class DevFs(MadeUpFs):
             self._held(path)
 
     def chmod(self, node: MadeUpNode, mode: int) -> None:
-        """Accepted and not kept: grantpt(3) insists on it."""
+        """Kept of a terminal, accepted of other devices."""
+        if (changed := self._changes(node)) is not None:
+            changed.mode = mode
 
     def chown(self, node: MadeUpNode, uid: int, gid: int) -> None:
-        """Accepted and not kept."""
+        """As `chmod`."""
+        if (changed := self._changes(node)) is not None:
+            changed.uid = changed.uid if uid == -1 else uid
+            changed.gid = changed.gid if gid == -1 else gid
+
+    def _changes(self, node: MadeUpNode) -> _Changed | None:
+        path = b"/".join(node.names)
+        return self._changed.setdefault(path, _Changed()) if path in self._terminals else None

@@ -186,7 +186,12 @@ os.fchmod(server.fileno(), 0o717)
 server.bind("it")
 os.fchmod(server.fileno(), 0o4444)
 print(oct(os.stat("it").st_mode), oct(os.fstat(server.fileno()).st_mode))
-""") == ["0o140710 0o140444"]
+server.listen()
+os.chmod("it", 0)
+print(fails(socket.socket(socket.AF_UNIX).connect, "it"))
+os.seteuid(5)
+print(fails(socket.socket(socket.AF_UNIX).connect, "it"))
+""") == ["0o140710 0o140444", "None", "EACCES"]
 
 
 def test_messages_tell_real_ids_and_a_connection_the_effective_ones_it_was_made_with(script):
@@ -215,6 +220,23 @@ for _ in range(2):
     text, control, *_ = heard.recvmsg(20, 100)
     print(text, ids(control[0][2]))
 """) == ["b'later' (2, 5)", "b'by name' (1, 4)", "b'connected' (1, 4)"]
+
+
+def test_messages_of_the_ended_are_still_theirs(script):
+    assert script("""
+here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+here.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+child = os.fork()
+if not child:
+    os.setresgid(4, 5, 6); os.setresuid(1, 2, 3)
+    there.send(b"by number")
+    there.sendmsg([b"and answered"])
+    os._exit(0)
+os.wait()
+for _ in range(2):
+    text, control, *_ = here.recvmsg(20, 100)
+    print(text, control[0][2] == struct.pack("3i", child, 1, 4))
+""") == ["b'by number' True", "b'and answered' True"]
 
 
 def test_a_pidfd_of_who_connected_reaches_them(script):

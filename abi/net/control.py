@@ -216,11 +216,12 @@ def peer_ids(call: Call, ids: _Ids, noted: _Ids | None, real: bool = False) -> _
         pid, uid, gid = noted
         return 1 if pid == tree.init_pid else pid, uid, gid  # it may have ended
     process = tree.processes.get(pid)
-    if process is None:
-        return _guest_pid(tree, pid), sandbox.guest_uid(uid), sandbox.guest_gid(gid)
-    believed = process.credentials
+    number = tree.guest(pid) if process is not None else _guest_pid(tree, pid)
+    believed = process.credentials if process is not None else tree.departed.get(pid)
+    if not number or believed is None:
+        return number, sandbox.guest_uid(uid), sandbox.guest_gid(gid)
     own_uid, own_gid = (believed.uid, believed.gid) if real else (believed.euid, believed.egid)
-    return tree.guest(pid), own_uid if uid == sandbox.host_uid else uid, own_gid if gid == sandbox.host_gid else gid
+    return number, own_uid if uid == sandbox.host_uid else uid, own_gid if gid == sandbox.host_gid else gid
 
 
 def _guest_pid(tree, pid: int) -> int:

@@ -202,6 +202,11 @@ class Names:
         name.place, name.inode, name.shown = fd, (status.st_dev, status.st_ino), shown
         self.files[name.inode] = name
 
+    def at_inode(self, fd: int) -> Name | None:
+        """The living socket whose file `fd` is."""
+        status = os.fstat(fd)
+        return self.living(self.files.get((status.st_dev, status.st_ino)))
+
     def at_abstract(self, name: Name, abstract: bytes) -> None:
         name.shown = UNNAMED + abstract
         self.abstract[abstract] = name

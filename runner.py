@@ -42,6 +42,9 @@ _BUNDLE_RUN = {  # the options of an OCI `run`, and whether each takes a value
 }  # fmt: skip
 
 
+_ABOUT = ("--help", "-h", "help", "--version", "-V", "-v", "version")
+
+
 class _Help(argparse.HelpFormatter):
     """Help as wide as the terminal; what argparse would ask for that costs more than all the rest of the parser."""
 
@@ -72,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
         from containers.oci.commandline import main as runtime
 
         _open_standard_streams()
-        sys.exit(runtime(_Parser, arguments))
+        sys.exit(runtime(_Parser, arguments, _ABOUT, _about))
     if arguments and _is_everyday(arguments):
         from containers.engine.commandline import main as everyday
 
@@ -84,21 +87,32 @@ def main(arguments: list[str] | None = None) -> None:
             "try": _try, "diff": _diff, "apply": _apply, "discard": _discard, "retarget": _retarget, "check": _check,
         }.get(arguments[0]) or functools.partial(_images, arguments[0])  # fmt: skip
         sys.exit(command(arguments[1:]))
-    if arguments and arguments[0] in ("--version", "-V"):
-        from abi import __version__
+    if arguments and arguments[0] in _ABOUT:
+        sys.exit(_about(arguments[0]))
+    if not arguments:
+        sys.stderr.write(_overview())
+    else:
+        sys.stderr.write(f"int80: unknown command {arguments[0]!r}; there are {', '.join(_COMMANDS)}\n")
+    sys.exit(EXIT_FAILURE)
 
-        print(f"int80 {__version__}")
-        sys.exit(0)
+
+def _about(word: str) -> int:
+    """Answer one of `_ABOUT`."""
+    if word not in ("--version", "-V", "-v", "version"):
+        sys.stdout.write(_overview())
+        return 0
+    from abi import __version__
+
+    print(f"int80 {__version__}")
+    return 0
+
+
+def _overview() -> str:
     text = "int80 COMMAND [options]: Linux programs in a sandbox of an ordinary user's rights\n\n"
     text += "".join(f"  {name:<10} {about}\n" for name, about in _COMMANDS.items())
     text += f"\n  For containers that run -d or run --name has made: {', '.join(_EVERYDAY_COMMANDS)}.\n"
     text += f"\n  The commands of an OCI runtime, as runc has them: {', '.join(_RUNTIME_COMMANDS)}, and run with --bundle.\n"
-    text += "\n  int80 COMMAND --help says more.\n"
-    if not arguments or arguments[0] in ("--help", "-h", "help"):
-        (sys.stdout if arguments else sys.stderr).write(text)
-        sys.exit(0 if arguments else EXIT_FAILURE)
-    sys.stderr.write(f"int80: unknown command {arguments[0]!r}; there are {', '.join(_COMMANDS)}\n")
-    sys.exit(EXIT_FAILURE)
+    return text + "\n  int80 COMMAND --help says more.\n"
 
 
 def _is_for_runtime(arguments: list[str]) -> bool:

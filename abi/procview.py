@@ -66,7 +66,10 @@ class ProcView:
         return controlling_terminal(self._sandbox.caller.process.pid)
 
     def caller(self) -> tuple[int, int]:
+        """The process and the thread that ask; where nobody has yet, init, for whom a container is made ready."""
         task = self._sandbox.caller
+        if task is None:
+            return 1, 1
         return self._tree.guest(task.process.pid), self._tree.guest(task.tid)
 
     def population(self) -> int:

@@ -50,14 +50,20 @@ class Mounting:
 
 
 class Node:
-    """A device node to be made, one that the guest may have: null, zero, full, random, urandom or tty."""
+    """A device node to be made, one that the guest may have: null, zero, full, random, urandom or tty, or a FIFO.
 
-    __slots__ = ("device", "gid", "mode", "path", "uid")
+    `mode` tells type and rights; `asked`: anything else at its path is an error, otherwise it is let be.
+    """
 
-    def __init__(self, path: bytes, device: int, mode: int = 0o666, uid: int = 0, gid: int = 0) -> None:
+    __slots__ = ("asked", "device", "gid", "mode", "path", "uid")
+
+    def __init__(
+        self, path: bytes, device: int, mode: int = stat.S_IFCHR | 0o666, uid: int = 0, gid: int = 0, asked: bool = False
+    ) -> None:
         self.path = path
         self.device = device
         self.mode = mode
+        self.asked = asked
         self.uid = uid
         self.gid = gid
 
@@ -78,16 +84,8 @@ class Table:
         self.read_only: list[bytes] = []
 
 
-def mount(namespace: Namespace, settings: Settings, scratch: Scratch, sandbox, made_up, terminal: str | None) -> None:
-    """Mount what `settings.table` says; `made_up` are the trees of `containers.sandbox`, `terminal` the sandbox's own.
-
-    `CannotRun`.
-    """
-    Mounter(namespace, scratch, sandbox, made_up, settings).mount(terminal)
-
-
 class Mounter:
-    """The work of `mount`."""
+    """Mounts what `settings.table` says; `made_up` are the trees of `containers.sandbox`."""
 
     def __init__(self, namespace: Namespace, scratch: Scratch, sandbox, made_up, settings: Settings) -> None:
         self._namespace = namespace
@@ -98,6 +96,10 @@ class Mounter:
         self._view = settings.view
 
     def mount(self, terminal: str | None) -> None:
+        """Mount everything but what is covered of process 1, which is not there yet; `terminal` is the sandbox's own.
+
+        `CannotRun`.
+        """
         for mounting in self._table.mounts:
             try:
                 self._mount(mounting)
@@ -110,9 +112,21 @@ class Mounter:
                 self._link(path, target)
             if terminal is not None:
                 self._console(os.fsencode(terminal))
-        for path in self._table.read_only:
+        self._cover(self._table.read_only, self._table.masked)
+
+    def cover_init(self) -> None:
+        """Cover what the table says of process 1 (``/proc/self``, for who starts it), now that it is there.  `CannotRun`."""
+        of_init = [(*_names(mounting.target), name) for mounting in self._table.mounts if mounting.kind == "proc"
+                   for name in (b"1", b"self")]  # fmt: skip
+        self._cover(*(
+            [path for path in paths if any(_names(path)[: len(names)] == names for names in of_init)]
+            for paths in (self._table.read_only, self._table.masked)
+        ))  # fmt: skip
+
+    def _cover(self, read_only: list[bytes], masked: list[bytes]) -> None:
+        for path in read_only:
             self._read_only(path)
-        for path in self._table.masked:
+        for path in masked:
             self._mask(path)
 
     # -- mounts -------------------------------------------------------------------------------
@@ -226,15 +240,24 @@ class Mounter:
         try:
             parent = self._parent(node.path)
             if parent is None:
-                return  # something is there
+                if node.asked:
+                    self._check_same(node)
+                return
             fs, directory, name = parent.fs, parent.node, _names(node.path)[-1]
-            fs.mknod(directory, name, stat.S_IFCHR | node.mode, node.device)
+            fs.mknod(directory, name, node.mode, node.device)
             if node.uid or node.gid:
                 fs.chown(fs.lookup(directory, name), node.uid, node.gid)
         except OSError as problem:
             raise CannotRun(f"device {_shown(node.path)}: {problem.strerror.lower()}") from None
         if node.device == _TTY:
             self._namespace.mount(self._device_tree(b"tty"), (*parent.path, name), Flags(listed=False))
+
+    def _check_same(self, node: Node) -> None:
+        """See that what is at a node's path is what it is to be.  `CannotRun`."""
+        found = self._found(node.path, follow=False)
+        status = found.fs.stat(found.node)
+        if (stat.S_IFMT(status.st_mode), status.st_rdev) != (stat.S_IFMT(node.mode), node.device):
+            raise CannotRun(f"device {_shown(node.path)}: something else has that name in the root")
 
     def _link(self, path: bytes, target: bytes) -> None:
         try:

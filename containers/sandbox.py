@@ -10,7 +10,7 @@ from collections.abc import Callable
 from abi.messages import say
 from abi.net.network import Network
 from abi.sandbox import Sandbox
-from containers.status import CannotExecute, CannotRun, exit_status
+from containers.status import CannotEnter, CannotExecute, CannotRun, exit_status
 from procs import elf, execution
 from procs.credentials import Credentials
 from procs.limits import Limits
@@ -44,10 +44,10 @@ class Settings:
     """
 
     __slots__ = (
-        "allowed", "argv", "attributes", "credentials", "domainname", "env", "force_segv", "group", "hidden", "home",
-        "hooks", "hostname", "image", "limits", "lowers", "net", "netns", "netns_made", "no_new_privs", "patch", "policing",
-        "profile", "published", "read_only", "rootfs", "session", "stdio", "store", "sysctl", "table", "tmpfs", "trace",
-        "tty", "tty_size", "uid_gid", "umask", "upper", "verbose", "view", "volumes", "workdir", "workdir_asked",
+        "allowed", "argv", "attributes", "counted", "credentials", "domainname", "env", "force_segv", "group", "hidden",
+        "home", "hooks", "hostname", "image", "limits", "lowers", "net", "netns", "netns_made", "no_new_privs", "patch",
+        "policing", "profile", "published", "read_only", "rootfs", "session", "stdio", "store", "sysctl", "table", "tmpfs",
+        "trace", "tty", "tty_size", "uid_gid", "umask", "upper", "verbose", "view", "volumes", "workdir", "workdir_asked",
         "workdir_made",
     )  # fmt: skip
 
@@ -75,6 +75,7 @@ class Settings:
         self.read_only = False
         self.table = None  # containers.mounts.Table
         self.limits = Limits()
+        self.counted = False  # whether a limit on tasks may be set, or set anew, while it runs
         self.group = None  # containers.cgroup.Group, to be made for it
         self.attributes = None  # tracer.attributes.Attributes, what the kernel is told of init
         self.profile = None  # tracer.profile.Profile, asked before the sandbox's own filter
@@ -124,6 +125,7 @@ class Running:
         self.supervisor = None  # tracer.supervisor.Supervisor
         self._scratch = Scratch()
         self._relay = None
+        self._mounter = None  # containers.mounts.Mounter, where the settings say what is mounted
         self._keeper = None  # containers.keeper.Keeper, where there are limits to keep
         self._tty = tty
         self._more = more
@@ -176,7 +178,8 @@ class Running:
             from containers import mounts
 
             terminal = os.ttyname(self._tty) if self._tty is not None else None
-            mounts.mount(namespace, settings, self._scratch, sandbox, made_up, terminal)
+            self._mounter = mounts.Mounter(namespace, self._scratch, sandbox, made_up, settings)
+            self._mounter.mount(terminal)
         if settings.image is not None:
             settings.image.settle(namespace, settings)
 
@@ -207,6 +210,8 @@ class Running:
             init = supervisor.launch(command, self._context, self._credentials, held=held)
         except LaunchError as problem:
             raise CannotRun(str(problem)) from None
+        if self._mounter is not None:
+            self._mounter.cover_init()
         self.keep_limits()
         supervisor.relay = relay
         if relay is not None:
@@ -347,8 +352,7 @@ def _context(namespace: Namespace, workdir: bytes, asked: bool) -> FsContext:
     except OSError as problem:
         if not asked:
             return context
-        name = os.fsdecode(workdir)
-        raise CannotRun(f"--workdir {name}: {problem.strerror.lower()} in the root") from None
+        raise CannotEnter(workdir, problem.strerror.lower()) from None
     context.cwd = found
     return context
 
@@ -428,7 +432,8 @@ def _supervisor(loop, sandbox: Sandbox, settings: Settings):
     from tracer.execution import Programs
     from tracer.supervisor import Options, Supervisor
 
-    planes = {number: Plane.STEER for number in (56, 57, 58)} if settings.limits.pids is not None else {}
+    counted = settings.counted or settings.limits.pids is not None
+    planes = {number: Plane.STEER for number in (56, 57, 58)} if counted else {}
     if sandbox.network.on_host:  # a guest makes its sockets itself, and their options are the kernel's
         planes |= {_SOCKET: Plane.STEER, _SETSOCKOPT: Plane.NATIVE, _GETSOCKOPT: Plane.NATIVE}
     if settings.policing is not None:

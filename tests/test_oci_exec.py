@@ -166,7 +166,12 @@ def test_many_at_once_have_each_their_own_output(runtime, one):
         ((), "no command given"),
         (("--user", "me", "one", "true"), "--user me: give numbers, as in 1000 or 1000:1000"),
         (("--detach", "--tty", "one", "true"), "cannot allocate tty if runc will detach without setting console socket"),
-        (("--cwd", "/nowhere", "one", "true"), "/nowhere: no such file or directory"),
+        (("--cwd", "/nowhere", "one", "true"), 'chdir to cwd ("/nowhere") set in config.json failed: no such file or directory'),
+        (("--cwd", "tmp", "one", "true"), 'process: cwd: "tmp" is not an absolute path'),
+        (("--env", "NAME", "one", "true"), 'process: env[3]: "NAME" is not NAME=VALUE'),
+        (("--user", str(1 << 32), "one", "true"), "process: user.uid: 4294967296 is too large"),
+        (("--user", str((1 << 32) - 1), "one", "true"), "process: user.uid: 4294967295 is nobody's: calls take it for no change"),
+        (("--additional-gids", "-1", "one", "true"), "process: user.additionalGids[0]: -1 is too small"),
     ],
 )
 def test_what_cannot_be_is_one_line_and_status_255(runtime, one, words, said):

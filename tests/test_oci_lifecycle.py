@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from runtimes import INT80, Bundle, Runtime, alive, eventually, gone, kill, read_until
 
+from abi import __version__
+
 RUNC = shutil.which("runc")
 
 
@@ -129,6 +131,17 @@ def test_kill_takes_names_and_numbers(runtime, bundle, name):
     eventually((bundle.root / "tmp/ready").exists)
     runtime.ok("kill", "one", name)
     eventually((bundle.root / "tmp/told").exists)
+
+
+def test_signal_0_asks_and_does_nothing(runtime, bundle):
+    runtime.ok("create", "--bundle", str(bundle.path), "one")
+    runtime.ok("kill", "one", "0")
+    runtime.ok("start", "one")
+    runtime.ok("kill", "one", "0")
+    assert runtime.status("one") == "running"
+    runtime.ok("kill", "one", "KILL")
+    eventually(lambda: runtime.status("one") == "stopped")
+    assert runtime.fails("kill", "one", "0") == "container not running"
 
 
 def test_kill_sends_sigterm_unless_told(runtime, bundle, tmp_path):
@@ -286,6 +299,25 @@ def test_errors_are_in_the_log_too(runtime, tmp_path, how):
         assert datetime.fromisoformat(entry["time"])
     else:
         assert re.fullmatch(r'time="\S+" level=error msg="container does not exist"\n', line)
+
+
+def test_without_a_log_json_goes_to_the_standard_error(runtime):
+    done = runtime("state", "one", options=("--log-format", "json"))
+    entry = json.loads(done.stderr)
+    assert (done.returncode, entry["level"], entry["msg"]) == (1, "error", "container does not exist")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"), [("--version", f"int80 {__version__}\n"), ("-v", f"int80 {__version__}\n"), ("--help", "create")]
+)
+def test_behind_global_options_int80_tells_of_itself(runtime, word, said):
+    assert said in runtime.ok(word)
+
+
+def test_an_id_may_look_like_an_option_behind_two_dashes(runtime, bundle):
+    runtime.ok("create", "--bundle", str(bundle.path), "--", "-one")
+    assert json.loads(runtime.ok("state", "--", "-one"))["id"] == "-one"
+    runtime.ok("delete", "--", "-one")
 
 
 def test_the_options_that_engines_give_are_taken(runtime, bundle):
@@ -545,6 +577,24 @@ def test_update_changes_the_limit_of_tasks_of_a_running_container(runtime, bundl
     assert "forked" in runtime("exec", "one", "sh", "-c", script).stdout
 
 
+def test_update_limits_the_tasks_of_a_container_that_had_no_limit(runtime, bundle):
+    runtime.up("one", bundle)
+    script = "sleep 0 & wait $! && echo forked"
+    runtime.ok("update", "--pids-limit", "2", "one")
+    assert "forked" not in runtime("exec", "one", "sh", "-c", script).stdout
+    runtime.ok("update", "--pids-limit", "-1", "one")
+    assert "forked" in runtime("exec", "one", "sh", "-c", script).stdout
+
+
+def test_update_takes_sizes_with_units(runtime, bundle):
+    bundle.config["mounts"].append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"})
+    runtime.up("one", bundle.write())
+    for size, told in (("64M", 64 << 20), ("1.5g", 3 << 29), ("524288KiB", 512 << 20), ("-1", "max"), ("83886080", 80 << 20)):
+        runtime.ok("update", "--memory", size, "one")
+        assert runtime.ok("exec", "one", "cat", "/sys/fs/cgroup/memory.max") == f"{told}\n"
+    assert "'much' is no number of bytes" in runtime.fails("update", "--memory", "much", "one")
+
+
 def test_update_takes_resources_from_a_file_or_the_input_and_places_every_task(runtime, bundle):
     runtime.up("one", bundle)
     pids = runtime.pids("one")
@@ -556,7 +606,7 @@ def test_update_takes_resources_from_a_file_or_the_input_and_places_every_task(r
 def test_update_of_what_is_no_resource_is_an_error(runtime, bundle):
     runtime.up("one", bundle)
     assert "all" in runtime.fails("update", "--cpuset-cpus", "all", "one")
-    assert "started without one" in runtime.fails("update", "--pids-limit", "3", "one")
+    assert runtime.fails("update", "--cpuset-cpus", "9999", "one").endswith('"9999" names no processor of this machine')
     assert runtime.status("one") == "running"
 
 
@@ -592,7 +642,9 @@ def test_features_names_hooks_options_and_actions(runtime):
     features = json.loads(runtime.ok("features"))
     assert features["ociVersionMin"] <= "1.0.2" and features["ociVersionMax"] == "1.2.0"
     assert features["hooks"] == ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
-    assert {"bind", "ro", "nosuid"} <= set(features["mountOptions"])
+    assert {"bind", "ro", "nosuid", "rshared"} <= set(features["mountOptions"])
+    assert "newinstance" not in features["mountOptions"]  # a file system's own
+    assert "SECCOMP_FILTER_FLAG_LOG" in features["linux"]["seccomp"]["knownFlags"]
     assert "SCMP_ACT_ERRNO" in features["linux"]["seccomp"]["actions"] and "CAP_CHOWN" in features["linux"]["capabilities"]
 
 

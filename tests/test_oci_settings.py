@@ -195,6 +195,20 @@ def test_masked_paths_are_empty_and_read_only_paths_are_not_written(bundle):
     assert (bundle.root / "secret/key").read_text() == "key" and (bundle.root / "fixed/old").read_text() == "old\n"
 
 
+def test_what_is_covered_of_process_1_is_covered_once_it_is_there(bundle, runc):
+    linux = bundle.config["linux"]
+    linux["maskedPaths"] = ["/proc/1/status", "/proc/self/environ", "/proc/1/fdinfo"]
+    linux["readonlyPaths"] = ["/proc/self/oom_score_adj"]
+    script = (
+        "wc -c </proc/1/status; wc -c </proc/1/environ; ls /proc/1/fdinfo; (grep -c Name: /proc/self/status);"
+        "echo 5 2>/dev/null >/proc/1/oom_score_adj || echo kept"
+    )
+    assert same(bundle.script(script), runc) == "0\n0\n1\nkept\n"
+    linux["readonlyPaths"] = ["/proc/self"]
+    script = "cat /proc/1/comm; echo 5 2>/dev/null >/proc/self/oom_score_adj || echo kept"
+    assert same(bundle.script(script), runc) == "sh\nkept\n"
+
+
 def test_a_read_only_root_still_takes_the_mounts_that_are_not(bundle):
     bundle.config["root"]["readonly"] = True
     bundle.config["mounts"].append({"destination": "/run/made", "type": "tmpfs", "source": "run"})
@@ -294,6 +308,18 @@ def test_the_network_is_the_namespace_whose_path_is_given(bundle):
         listener.stdout.close()
 
 
+@pytest.mark.parametrize("kind", ["network", "ipc"])
+def test_a_path_that_is_no_such_namespace_is_refused(bundle, kind):
+    at = next(index for index, one in enumerate(bundle.config["linux"]["namespaces"]) if one["type"] == kind)
+    for path, reason in (
+        ("/nowhere", "is not there"),
+        ("/proc/self/ns/uts", f"is not a {kind} namespace"),
+        ("/etc/passwd", "is not a namespace"),
+    ):
+        bundle.config["linux"]["namespaces"][at]["path"] = path
+        assert refused(bundle) == f'config.json: linux.namespaces[{at}].path: "{path}" {reason}'
+
+
 def test_without_a_network_namespace_it_is_the_hosts(bundle):
     bundle.config["linux"]["namespaces"] = [one for one in bundle.config["linux"]["namespaces"] if one["type"] != "network"]
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -368,3 +394,27 @@ def test_devices_that_harm_nobody_can_be_had_under_any_name(bundle):
     ]
     said = output(bundle.script("cd /dev/deep; stat -c '%F %a %u %g' nothing; echo x > nothing; cat nothing").int80())
     assert said == "character special file 646 5 6\n"
+
+
+def test_a_fifo_can_be_had(bundle, runc):
+    bundle.config["linux"]["devices"] = [{"path": "/dev/pipe", "type": "p", "fileMode": 0o620, "gid": 6}]
+    said = same(bundle.script("stat -c '%F %a %u %g' /dev/pipe; echo through >/dev/pipe & cat /dev/pipe"), runc)
+    assert said == "fifo 620 0 6\nthrough\n"
+
+
+def test_something_else_in_the_place_of_a_device_is_an_error(bundle):
+    (bundle.root / "nothing").write_text("something")
+    bundle.config["linux"]["devices"] = [{"path": "/nothing", "type": "c", "major": 1, "minor": 3}]
+    assert refused(bundle) == "device /nothing: something else has that name in the root"
+    (bundle.root / "nothing").unlink()
+    for _ in range(2):  # the second time it is there
+        assert output(bundle.script("stat -c %F /nothing").int80()) == "character special file\n"
+
+
+def test_the_size_of_a_tmpfs_may_be_told_in_pages(bundle):
+    options = ["nr_blocks=16", "nr_inodes=10"]
+    bundle.config["mounts"].append({"destination": "/few", "type": "tmpfs", "source": "few", "options": options})
+    done = bundle.script("stat -f -c %b /few").int80()
+    assert done.stdout == "16\n"
+    at = len(bundle.config["mounts"]) - 1
+    assert f'config.json: mounts[{at}].options[1]: "nr_inodes=10" is not kept: only bytes are counted\n' in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 
@@ -39,6 +40,7 @@ ARCHITECTURES = _names(
 )
 SECCOMP_FLAGS = _names("SECCOMP_FILTER_FLAG_", "TSYNC LOG SPEC_ALLOW WAIT_KILLABLE_RECV")
 _MAX_ERRNO = 4095
+_NO_ID = 0xFFFFFFFF
 _IPC_SYSCTLS = _names("kernel.", "msgmax msgmnb msgmni sem shmall shmmax shmmni shm_rmid_forced")
 
 
@@ -94,6 +96,10 @@ def check_process(process: Process, problems: Problems, prefix: str) -> None:
     for index, variable in enumerate(process.env):
         if "=" not in variable:
             raise problems.error(f"{prefix}env[{index}]", "is not NAME=VALUE")
+    groups = ((f"additionalGids[{index}]", gid) for index, gid in enumerate(process.user.additional_gids))
+    for name, number in (("uid", process.user.uid), ("gid", process.user.gid), *groups):
+        if number == _NO_ID:
+            raise problems.error(f"{prefix}user.{name}", "is nobody's: calls take it for no change")
     if process.user.umask is not None and process.user.umask > 0o777:
         raise problems.error(prefix + "user.umask", "is not a umask, which is at most 511 (octal 777)")
     seen: set[str] = set()
@@ -242,11 +248,10 @@ def _check_resources(linux: Linux, problems: Problems) -> None:
     resources = linux.resources
     if resources.cpu is not None:
         for name in ("cpus", "mems"):
-            value = getattr(resources.cpu, name)
             try:
-                processors(value)
-            except ValueError:
-                raise problems.error(f"linux.resources.cpu.{name}", "is not a list of numbers, as 0-3,7") from None
+                (processors if name == "cpus" else numbers)(getattr(resources.cpu, name))
+            except ValueError as problem:
+                raise problems.error(f"linux.resources.cpu.{name}", str(problem)) from None
         if resources.cpu.period == 0 and resources.cpu.quota:
             raise problems.error("linux.resources.cpu.period", "is not a time")
     memory = resources.memory
@@ -271,14 +276,20 @@ def _check_resources(linux: Linux, problems: Problems) -> None:
 
 
 def processors(text: str) -> set[int]:
+    """The processors of a list as ``0-3,7``, of which this machine has one at least, or none.  ValueError."""
+    found = numbers(text)
+    if found and not found.intersection(range(os.sysconf("SC_NPROCESSORS_CONF"))):
+        raise ValueError("names no processor of this machine")
+    return found
+
+
+def numbers(text: str) -> set[int]:
     """The numbers of a list as ``0-3,7``; cpuset(7).  ValueError."""
     found: set[int] = set()
     for part in filter(None, (part.strip() for part in text.split(","))):
-        if not re.fullmatch(r"\d{1,6}(-\d{1,6})?", part):
-            raise ValueError(part)
         first, _, last = part.partition("-")
-        if int(last or first) < int(first):
-            raise ValueError(part)
+        if not re.fullmatch(r"\d{1,6}(-\d{1,6})?", part) or int(last or first) < int(first):
+            raise ValueError("is not a list of numbers, as 0-3,7")
         found.update(range(int(first), int(last or first) + 1))
     return found
 

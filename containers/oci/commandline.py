@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from containers.oci.errors import ConfigError
 from containers.oci.log import Log
@@ -42,15 +42,21 @@ class _Usage(Exception):
     """A command line that cannot be read."""
 
 
-def main(parser_type, arguments: list[str]) -> int:
-    """Run one command; its exit status.  `parser_type` makes the parsers (`runner._Parser`)."""
+def main(parser_type, arguments: list[str], asking: Sequence[str] = (), about: Callable[[str], int] | None = None) -> int:
+    """Run one command; its exit status.
+
+    `parser_type` makes the parsers (`runner._Parser`); `about(word)` answers the words `asking` about int80 as a whole, which
+    may stand behind global options.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who ignores it would lose the status of what it runs
     log = Log()
     try:
-        given, words = _global_options(arguments)
+        given, words = _global_options(arguments, asking)
         if given["log-format"] not in ("text", "json"):
             raise _Usage(f"invalid log-format: {given['log-format']}; there are text and json")
         log = Log(None if given["log"] == "/dev/stderr" else given["log"], given["log-format"] == "json", given["debug"])
+        if words and words[0] in asking:
+            return about(words[0])
         if not words or words[0] not in COMMANDS:
             raise _Usage(f"{words[0]!r} is no command of a runtime's" if words else "no command given")
     except (_Usage, ValueError) as problem:
@@ -77,12 +83,12 @@ def _run(name: str, parser, words: list[str], root: str, log: Log) -> int:
     return EXEC_FAILURE if name == "exec" else FAILURE
 
 
-def _global_options(arguments: list[str]) -> tuple[dict, list[str]]:
+def _global_options(arguments: list[str], asking: Sequence[str]) -> tuple[dict, list[str]]:
     """The options before the command, and the rest; with one dash or two, as Go's programs take them.  `_Usage`."""
     given: dict = {name: None if takes else False for name, takes in _GLOBALS.items()}
     given["log-format"] = "text"
     words = list(arguments)
-    while words and words[0].startswith("-"):
+    while words and words[0].startswith("-") and words[0] not in asking:
         word = words.pop(0)
         name, equals, value = word.lstrip("-").partition("=")
         if name not in _GLOBALS:
@@ -181,6 +187,8 @@ def _exec(parser, words: list[str], runtime) -> int:
 
 def _process(parser, options, name: str, command: list[str], runtime):
     """The process that `exec` is to run: that of the file, or the container's own with what the options change."""
+    import msgspec
+
     from containers.oci import config
 
     if options.process is not None:
@@ -204,7 +212,7 @@ def _process(parser, options, name: str, command: list[str], runtime):
         capabilities = process.capabilities = process.capabilities or config.Capabilities()
         for which in ("bounding", "effective", "permitted"):
             setattr(capabilities, which, [*(getattr(capabilities, which) or []), *options.cap])
-    return process
+    return config.parse_process(msgspec.json.encode(process), "process")
 
 
 # -- state, kill, delete ----------------------------------------------------------------------------
@@ -230,7 +238,7 @@ def _kill(parser, words: list[str], runtime) -> int:
 
 
 def signal_number(text: str) -> int:
-    """A signal by number, or by name with or without SIG; signal(7).  `ContainerError`."""
+    """A signal by number, or by name with or without SIG, or 0, which only asks; signal(7).  `ContainerError`."""
     name = text.upper().removeprefix("SIG")
     if name.isascii() and name.isdecimal():
         number = int(name)
@@ -240,7 +248,7 @@ def signal_number(text: str) -> int:
         if found is None or (sign and not (base in ("RTMIN", "RTMAX") and offset.isdecimal())):
             raise ContainerError(f"unknown signal {json.dumps(text)}")
         number = int(found) + int(f"{sign}{offset}" or 0)
-    if not 0 < number <= 64:
+    if not 0 <= number <= 64:
         raise ContainerError(f"unknown signal {json.dumps(text)}")
     return number
 
@@ -341,8 +349,24 @@ def _resume(parser, words: list[str], runtime) -> int:
 
 # -- update, events ---------------------------------------------------------------------------------
 
+
+
+def _bytes(text: str) -> int:
+    """A number of bytes as runc's `update` takes it: with a unit (of 1024), or -1 for no limit."""
+    import re
+    from argparse import ArgumentTypeError
+
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?", text.strip(), re.IGNORECASE)
+    if text.strip() == "-1":
+        return -1
+    if not found:
+        raise ArgumentTypeError(f"{text!r} is no number of bytes, as 1048576, 512k or 2G")
+    return int(float(found[1]) * 1024 ** " kmgtp".index(found[2].lower() or " "))
+
+
 _LIMITS = {  # option: (where in resources, its type)
     "blkio-weight": ("blockIO", "weight", int),
+    "cpu-burst": ("cpu", "burst", int),
     "cpu-period": ("cpu", "period", int),
     "cpu-quota": ("cpu", "quota", int),
     "cpu-share": ("cpu", "shares", int),
@@ -351,11 +375,14 @@ _LIMITS = {  # option: (where in resources, its type)
     "cpu-idle": ("cpu", "idle", int),
     "cpuset-cpus": ("cpu", "cpus", str),
     "cpuset-mems": ("cpu", "mems", str),
-    "memory": ("memory", "limit", int),
-    "memory-reservation": ("memory", "reservation", int),
-    "memory-swap": ("memory", "swap", int),
+    "memory": ("memory", "limit", _bytes),
+    "memory-reservation": ("memory", "reservation", _bytes),
+    "memory-swap": ("memory", "swap", _bytes),
+    "kernel-memory": ("memory", "kernel", _bytes),
+    "kernel-memory-tcp": ("memory", "kernelTCP", _bytes),
     "pids-limit": ("pids", "limit", int),
 }
+_METAVARS = {int: "N", _bytes: "BYTES", str: "LIST"}
 
 
 def _update(parser, words: list[str], runtime) -> int:
@@ -363,7 +390,7 @@ def _update(parser, words: list[str], runtime) -> int:
 
     parser.add_argument("-r", "--resources", metavar="FILE", help="a file with them, as config.json has them; - is the input")
     for name, (section, key, kind) in _LIMITS.items():
-        parser.add_argument(f"--{name}", metavar="N" if kind is int else "LIST", type=kind, help=f"{section}.{key}")
+        parser.add_argument(f"--{name}", metavar=_METAVARS[kind], type=kind, help=f"{section}.{key}")
     options = _with_id(parser, words)
     resources: dict = {}
     if options.resources is not None:
@@ -449,7 +476,7 @@ def _features(parser, words: list[str], runtime) -> int:
 
 def _with_id(parser, words: list[str]):
     parser.add_argument("id", metavar="ID")
-    return parser.parse_intermixed_args(words)
+    return parser.parse_args(words) if "--" in words else parser.parse_intermixed_args(words)
 
 
 def _with_rest(parser, words: list[str]):

@@ -394,10 +394,15 @@ def load(bundle: str) -> Config:
 
 def load_process(path: str) -> Process:
     """The process that a file describes, checked as that of a config.json is; for `exec --process`.  `ConfigError`."""
+    return parse_process(_read(path, path), path)
+
+
+def parse_process(data: bytes, name: str) -> Process:
+    """The text of a process by itself, checked; `name` is what messages call it.  `ConfigError`."""
     from containers.oci.checks import check_process
 
-    process, raw = _parse(_read(path, path), Process, path)
-    check_process(process, Problems(path, raw), "")
+    process, raw = _parse(data, Process, name)
+    check_process(process, Problems(name, raw), "")
     return process
 
 

@@ -48,8 +48,9 @@ FIELDS: dict[str, tuple[str, str]] = {
     ),
     "mounts.options": (
         PARTLY,
-        "`ro`, `nosuid`, `nodev`, `noexec` (execve is EACCES; mapping is not seen), a tmpfs's `size`, `mode`, `uid`, `gid`, "
-        "`tmpcopyup`; times are the host's; propagation, `sync`, `idmap` and the like are warned of",
+        "`ro`, `nosuid`, `nodev`, `noexec` (execve is EACCES; mapping is not seen), a tmpfs's `size`, "
+        "`nr_blocks`, `mode`, `uid`, `gid`, `tmpcopyup`; times are the host's; propagation, `sync`, `idmap` and the like are "
+        "warned of",
     ),
     "mounts.uidMappings": (WARNED, "owners are what the guest gave, kept beside the files"),
     "mounts.gidMappings": (WARNED, ""),
@@ -62,10 +63,10 @@ FIELDS: dict[str, tuple[str, str]] = {
         "host's, with a path that one (which takes the right to join it); one of the kernel's is made, where int80 may, if there "
         "are hooks that could fill it",
     ),
-    "linux.namespaces.path": (PARTLY, "network: joined; mount: refused; others are warned of"),
+    "linux.namespaces.path": (PARTLY, "network: joined; mount: refused; others are warned of; no such namespace: refused"),
     "linux.uidMappings": (NOTHING, "ids inside are the sandbox's own and need no mapping"),
     "linux.gidMappings": (NOTHING, ""),
-    "linux.devices": (PARTLY, "null, zero, full, random, urandom and tty, under any name; every other is refused"),
+    "linux.devices": (PARTLY, "null, zero, full, random, urandom and tty, under any name, and FIFOs; every other is refused"),
     "linux.netDevices": (WARNED, ""),
     "linux.cgroupsPath": (
         PARTLY,

@@ -81,6 +81,7 @@ def create(runtime: Runtime, name: str, bundle: str, streams: Streams) -> Made:
         raise ContainerError("cannot use console socket if runc will not detach or allocate tty")
     result = outcome(configuration, bundle)
     settings = result.settings
+    settings.counted = True  # `update` may limit the tasks of any
     for warning in result.warnings:
         runtime.log.warning(warning)
     more = preserved(streams.preserved)

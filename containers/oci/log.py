@@ -12,8 +12,8 @@ from abi.messages import say
 class Log:
     """Messages of one command and its monitor.
 
-    Errors go to the standard error in any case, the rest only where no file is given.  `ValueError` for a file that cannot
-    be written.
+    Errors go to the standard error in any case, the rest only where no file is given; as JSON where that is asked for and no
+    file is given.  `ValueError` for a file that cannot be written.
     """
 
     def __init__(self, path: str | None = None, as_json: bool = False, debug: bool = False) -> None:
@@ -34,22 +34,22 @@ class Log:
 
     def error(self, message: str) -> None:
         self._write("error", message)
-        if not self.quiet:
+        if not self.quiet and (self._file is not None or not self._json):
             say(message)
 
     def warning(self, message: str) -> None:
         self._write("warning", message)
-        if self._file is None and not self.quiet:
+        if self._file is None and not self.quiet and not self._json:
             say(f"warning: {message}")
 
     def debug(self, message: str) -> None:
         if self.debugs:
             self._write("debug", message)
-            if self._file is None and not self.quiet:
+            if self._file is None and not self.quiet and not self._json:
                 say(message)
 
     def _write(self, level: str, message: str) -> None:
-        if self._file is None:
+        if self._file is None and (self.quiet or not self._json):
             return
         time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         if self._json:
@@ -57,6 +57,6 @@ class Log:
         else:
             line = f"time={json.dumps(time)} level={level} msg={json.dumps(message)}"
         try:
-            os.write(self._file, f"{line}\n".encode())
+            os.write(2 if self._file is None else self._file, f"{line}\n".encode())
         except OSError:
             pass  # as with the standard error: nothing ends because nobody can be told

@@ -26,14 +26,15 @@ from containers.oci.log import Log
 from containers.oci.settings import command_error, resources
 from containers.oci.state import Container, Registry
 from containers.sandbox import CannotExecute, CannotRun, Running, Settings
+from containers.status import CannotEnter
 from procs.credentials import Credentials
 from tracer.loop import FORWARDED, Loop
 
 _KEPT = 4096  # bytes of a hook's output that a message may have
 _LOST = 255  # exit status of a container that came to its end without its init ever having run
 _HARMLESS = frozenset(
-    (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH,
-     signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+    (0, signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH, signal.SIGSTOP,
+     signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 )  # what does not end a process that does not ask for it
 
 
@@ -57,7 +58,6 @@ class Monitor:
         self._loop = Loop()
         self._control: Control | None = None
         self._init = 0
-        self._counted = True  # whether tasks are counted, so that there can be a limit of them
         self._starting: Peer | None = None  # who waits for `start`
         self._commands: dict[Peer, int] = {}  # who waits for the end of which process launched beside init
 
@@ -182,7 +182,6 @@ class Monitor:
             case other:
                 raise _Refused(f"cannot start a container in the {other} state")
         self._starting = peer
-        self._counted = self._settings.limits.pids is not None
         try:
             self._init = self.running.launch(held=bool(self._hooks))
         except (CannotRun, OSError) as problem:
@@ -288,8 +287,6 @@ class Monitor:
         except msgspec.ValidationError as problem:
             raise _Refused(f"resources: {str(problem)[0].lower()}{str(problem)[1:]}") from None
         limits = self._settings.limits
-        if asked.pids is not None and asked.pids.limit > 0 and not self._counted:
-            raise _Refused("resources: pids.limit can be changed, but not be given to a container that was started without one")
         if asked.memory is not None and asked.memory.limit is None:
             asked.memory.limit = limits.memory
         if asked.cpu is not None:
@@ -302,7 +299,7 @@ class Monitor:
                 asked, self._settings, lambda path, reason: warnings.append(f"{path} is not kept: {reason}"), group is not None
             )  # fmt: skip
         except ValueError as problem:
-            raise _Refused(f"resources: {problem} is not a list of numbers, as 0-3,7") from None
+            raise _Refused(f"resources: cpu.cpus: {json.dumps(asked.cpu.cpus)} {problem}") from None
         if group is not None and group.made:
             group.tell(files)
             limits.by_kernel = group.kept
@@ -463,6 +460,9 @@ def why(problem: Exception) -> str:
     """Why a container's process cannot be, in the words that engines look for."""
     if isinstance(problem, CannotExecute):
         return f"unable to start container process: {command_error(problem)}"
+    if isinstance(problem, CannotEnter):
+        place = os.fsdecode(problem.directory)
+        return f'unable to start container process: chdir to cwd ("{place}") set in config.json failed: {problem.reason}'
     return (problem.strerror or str(problem)).lower() if isinstance(problem, OSError) else str(problem)
 
 

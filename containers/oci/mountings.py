@@ -24,9 +24,12 @@ OPTIONS: dict[str, tuple[str, object] | None] = {
     "rdiratime": ("diratime", True),
     "bind": ("bind", True), "rbind": ("bind", True), "tmpcopyup": ("copy", True),
     "private": None, "rprivate": None, "unbindable": None, "runbindable": None, "defaults": None, "remount": None, "async": None,
-    "nomand": None, "noiversion": None, "loud": None, "silent": None, "symfollow": None, "rsymfollow": None, "newinstance": None,
+    "nomand": None, "noiversion": None, "loud": None, "silent": None, "symfollow": None, "rsymfollow": None,
+    "noacl": None, "lazytime": None, "nolazytime": None,
 }  # fmt: skip
-_SPOKEN = {
+#: Options that are not kept, and why.
+SPOKEN = {
+    "acl": "there are no access control lists",
     "shared": "nothing is passed on", "rshared": "nothing is passed on", "slave": "nothing is passed on",
     "rslave": "nothing is passed on", "sync": "writes are not waited for", "dirsync": "writes are not waited for",
     "mand": "there are no mandatory locks", "iversion": "there are no versions", "idmap": "owners are not mapped",
@@ -36,13 +39,14 @@ _KINDS = {
     "tmpfs": "tmpfs", "proc": "proc", "sysfs": "sysfs", "devpts": "devpts", "mqueue": "mqueue", "cgroup": "cgroup",
     "cgroup2": "cgroup", "bind": "bind",
 }  # fmt: skip
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 _UNITS = {"k": 10, "m": 20, "g": 30, "t": 40}
 #: Devices that a guest may have, by number.
 DEVICES = {
     "/dev/null": (1, 3), "/dev/random": (1, 8), "/dev/full": (1, 7), "/dev/tty": (5, 0), "/dev/zero": (1, 5),
     "/dev/urandom": (1, 9),
 }  # fmt: skip
-_DEFAULT_SIZES = {"tmpfs": 0}
+_DEVICE_TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "p": stat.S_IFIFO}
 
 
 def table(config: Config, bundle: str, problems: Problems, warn, view=None) -> Table:
@@ -53,11 +57,14 @@ def table(config: Config, bundle: str, problems: Problems, warn, view=None) -> T
         result.mounts.append(_mounting(mount, bundle, f"mounts[{index}]", problems, warn, view))
     result.nodes = [Node(path.encode(), os.makedev(*number)) for path, number in DEVICES.items()]
     for index, device in enumerate(linux.devices):
-        if device.type != "c" or (device.major, device.minor) not in DEVICES.values():
+        kind, number = _DEVICE_TYPES.get(device.type, 0), (device.major, device.minor)
+        if kind == stat.S_IFIFO:
+            number = (0, 0)
+        elif kind != stat.S_IFCHR or number not in DEVICES.values():
             shown = f"{device.type} {device.major}:{device.minor}"
             raise problems.error(f"linux.devices[{index}].path", f"cannot be had: {shown} is the host's; {_HARMLESS} can")
-        mode = 0o666 if device.file_mode is None else device.file_mode & 0o777
-        node = Node(os.fsencode(device.path), os.makedev(device.major, device.minor), mode, device.uid or 0, device.gid or 0)
+        mode = kind | (0o666 if device.file_mode is None else device.file_mode & 0o777)
+        node = Node(os.fsencode(device.path), os.makedev(*number), mode, device.uid or 0, device.gid or 0, True)
         result.nodes = [*(other for other in result.nodes if other.path != node.path), node]
     result.read_only = [os.fsencode(path) for path in linux.readonly_paths]
     result.masked = [os.fsencode(path) for path in linux.masked_paths]
@@ -72,8 +79,8 @@ def _mounting(mount: Mount, bundle: str, path: str, problems: Problems, warn, vi
     data: list[str] = []
     for index, option in enumerate(mount.options):
         here = f"{path}.options[{index}]"
-        if option in _SPOKEN:
-            warn(here, _SPOKEN[option])
+        if option in SPOKEN:
+            warn(here, SPOKEN[option])
         elif option not in OPTIONS:
             data.append(option)
         elif (setting := OPTIONS[option]) is not None:
@@ -95,7 +102,7 @@ def _mounting(mount: Mount, bundle: str, path: str, problems: Problems, warn, vi
     result = Mounting(kind, os.fsencode(absolute(mount.destination)), os.fsencode(source), flags)
     result.copy = bool(found.get("copy"))
     if kind == "tmpfs":
-        _tmpfs(result, data, path, mount, problems)
+        _tmpfs(result, data, path, mount, problems, warn)
     flags.super_shown = b",".join([b"rw", *(os.fsencode(option) for option in _super_data(kind, data, result.size))])
     if kind in ("proc", "sysfs") and found.get("read_only"):
         flags.super_shown = b"ro" + flags.super_shown[2:]
@@ -126,7 +133,7 @@ def _shown(flags: Flags, found: dict[str, object]) -> bytes:
     return b",".join(words)
 
 
-def _tmpfs(result: Mounting, data: list[str], path: str, mount: Mount, problems: Problems) -> None:
+def _tmpfs(result: Mounting, data: list[str], path: str, mount: Mount, problems: Problems, warn) -> None:
     for option in data:
         name, _, value = option.partition("=")
         here = f"{path}.options[{mount.options.index(option)}]"
@@ -140,7 +147,11 @@ def _tmpfs(result: Mounting, data: list[str], path: str, mount: Mount, problems:
                     result.uid = int(value)
                 case "gid":
                     result.gid = int(value)
-                case "nr_inodes" | "nr_blocks" | "huge" | "mpol" | "inode32" | "inode64" | "noswap":
+                case "nr_blocks":
+                    result.size = _size(value) and _size(value) * _PAGE
+                case "nr_inodes":
+                    warn(here, "only bytes are counted")
+                case "huge" | "mpol" | "inode32" | "inode64" | "noswap":
                     continue
                 case _:
                     raise problems.error(here, "is not an option of tmpfs")

@@ -7,6 +7,7 @@ docs/oci.md says which is which, property by property, from `containers.oci.fiel
 from __future__ import annotations
 
 import errno
+import fcntl
 import math
 import os
 
@@ -24,6 +25,11 @@ _CORE = "RLIMIT_CORE"
 _SETS = ("effective", "permitted", "inheritable", "bounding", "ambient")
 _PER_LINUX, _PER_LINUX32 = 0, 8
 _USUAL_SHARES = 1024
+_NS_GET_NSTYPE = 0xB703
+_NAMESPACES = {  # clone(2)
+    "time": 0x00000080, "mount": 0x00020000, "cgroup": 0x02000000, "uts": 0x04000000, "ipc": 0x08000000, "user": 0x10000000,
+    "pid": 0x20000000, "network": 0x40000000,
+}  # fmt: skip
 
 
 class Outcome:
@@ -226,11 +232,10 @@ def _namespaces(linux: Linux, hooks: Hooks | None, settings: Settings, problems:
         here = f"linux.namespaces[{index}].path"
         if not path:
             continue
+        _check_namespace(path, kind, here, problems)
         if kind == "network":
             settings.net = "host"
             settings.netns = path
-            if not os.path.exists(path):
-                raise problems.error(here, "is not there")
         elif kind == "mount":
             raise problems.error(here, "cannot be joined: the mounts are this sandbox's own")
         else:
@@ -239,6 +244,23 @@ def _namespaces(linux: Linux, hooks: Hooks | None, settings: Settings, problems:
         settings.net = "host"
     elif not found["network"][1] and hooks is not None:
         settings.netns_made = bool(hooks.prestart or hooks.create_runtime or hooks.create_container)
+
+
+def _check_namespace(path: str, kind: str, where: str, problems: Problems) -> None:
+    """See that a file is a namespace of a kind, as far as this user may look; ioctl_ns(2)."""
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            found = fcntl.ioctl(file, _NS_GET_NSTYPE)
+    except PermissionError:
+        if kind == "network":
+            raise problems.error(where, "cannot be joined: permission denied") from None
+    except FileNotFoundError:
+        raise problems.error(where, "is not there") from None
+    except OSError:
+        raise problems.error(where, "is not a namespace") from None
+    else:
+        if found != _NAMESPACES[kind]:
+            raise problems.error(where, f"is not a {kind} namespace")
 
 
 # -- resources --------------------------------------------------------------------------------------

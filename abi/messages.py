@@ -18,7 +18,12 @@ def say(message: str) -> None:
     """One line for a person, on the standard error if that can be written to."""
     if _listener is not None:
         _listener(message)
-        return
+    else:
+        show(message)
+
+
+def show(message: str) -> None:
+    """The same, whoever listens: for a listener itself."""
     try:
         os.write(2, f"int80: {message}\n".encode(errors="surrogateescape"))
     except OSError:

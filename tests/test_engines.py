@@ -91,13 +91,16 @@ def test_podman_knows_what_cannot_be_run(podman, command, status):
     assert podman("run", "--rm", "--network", "none", "localhost/bb", command).returncode == status
 
 
-def test_podman_execs_into_logs_pauses_stops_and_removes_a_container(podman):
+def test_podman_execs_into_copies_into_logs_pauses_stops_and_removes_a_container(podman, tmp_path):
     script = "trap 'echo told; exit 9' TERM; echo started; while :; do sleep 0.1; done"
     podman.ok("run", "-d", "--name", "one", "--network", "none", "localhost/bb", "sh", "-c", script)
     eventually(lambda: podman.ok("logs", "one") == "started\n")
     done = podman("exec", "one", "sh", "-c", "echo inside; exit 4")
     assert (done.stdout, done.returncode) == ("inside\n", 4)
     assert podman.ok("exec", "-t", "one", "tty").startswith("/dev/pts/")
+    (tmp_path / "file").write_text("copied")
+    podman.ok("cp", str(tmp_path / "file"), f"one:{tmp_path.name}")
+    assert podman.ok("exec", "one", "cat", f"/{tmp_path.name}") == "copied" and not Path("/", tmp_path.name).exists()
     podman.ok("pause", "one")
     assert podman.status("one") == "paused 0"
     podman.ok("unpause", "one")

@@ -124,6 +124,29 @@ def test_the_streams_of_create_are_the_containers_and_nobody_elses(runtime, bund
 # -- signals ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may join a mount namespace")
+def test_who_joins_its_mount_namespace_is_in_the_container(runtime, bundle, tmp_path):
+    (tmp_path / "volume").mkdir()
+    (tmp_path / "volume/file").write_text("bound\n")
+    for destination, options in (("/volume", ["bind"]), ("/fixed", ["bind", "ro"])):
+        bundle.config["mounts"].append({"destination": destination, "source": str(tmp_path / "volume"), "options": options})
+    bundle.config["mounts"].append({"destination": "/memory", "type": "tmpfs", "source": "tmpfs"})
+    pid = runtime.up("one", bundle.write())["pid"]
+    marker = tmp_path / "machine"
+    marker.touch()
+    script = f"cat /volume/file; echo x 2>/dev/null >/fixed/new || echo kept; echo there >/memory/file; ls {marker} 2>&1"
+    done = subprocess.run(["nsenter", "-t", str(pid), "-m", "/bin/sh", "-c", script], capture_output=True, text=True)
+    assert done.stdout.splitlines()[:2] == ["bound", "kept"] and "No such file" in done.stdout, done
+    assert runtime.ok("exec", "one", "cat", "/memory/file") == "there\n"
+
+
+def test_what_the_monitor_has_to_say_is_said_once(runtime, bundle):
+    bundle.config["process"]["oomScoreAdj"] = -1000
+    done = runtime("run", "--bundle", str(bundle.runs("true").path), "one")
+    warning = "int80: warning: oom_score_adj -1000: permission denied; it stays as it is\n"
+    assert (done.returncode, done.stderr) in ((0, warning), (0, ""))  # nothing for whoever may set it
+
+
 @pytest.mark.parametrize("name", ["USR1", "SIGUSR1", "usr1", str(int(signal.SIGUSR1))])
 def test_kill_takes_names_and_numbers(runtime, bundle, name):
     bundle.runs("sh", "-c", "trap 'echo told >/tmp/told' USR1; echo ready >/tmp/ready; while :; do sleep 0.05; done")

@@ -6,7 +6,7 @@ import json
 import os
 from datetime import UTC, datetime
 
-from abi.messages import say
+from abi.messages import show
 
 
 class Log:
@@ -35,18 +35,18 @@ class Log:
     def error(self, message: str) -> None:
         self._write("error", message)
         if not self.quiet and (self._file is not None or not self._json):
-            say(message)
+            show(message)
 
     def warning(self, message: str) -> None:
         self._write("warning", message)
         if self._file is None and not self.quiet and not self._json:
-            say(f"warning: {message}")
+            show(f"warning: {message}")
 
     def debug(self, message: str) -> None:
         if self.debugs:
             self._write("debug", message)
             if self._file is None and not self.quiet and not self._json:
-                say(message)
+                show(message)
 
     def _write(self, level: str, message: str) -> None:
         if self._file is None and (self.quiet or not self._json):

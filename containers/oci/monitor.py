@@ -18,7 +18,7 @@ from functools import partial
 import msgspec
 
 from abi import messages
-from containers.oci import hooks
+from containers.oci import hooks, joining
 from containers.oci.attending import close_streams, exit_as
 from containers.oci.config import ConfigError, Process, Resources
 from containers.oci.control import Control, Peer, document
@@ -75,6 +75,7 @@ class Monitor:
         loop = self._loop
         loop.told = self._told
         running = self.running = Running(self._settings, loop, tty, more)
+        apart = joining.leave()
         try:
             try:
                 running.prepare()
@@ -82,6 +83,8 @@ class Monitor:
             except (CannotRun, OSError) as problem:
                 self._report({"error": why(problem)})
                 return _LOST << 8
+            if apart:
+                self._show_root()
             self._report({"prepared": os.getpid()})
             loop.watch(self._channel.fileno(), self._created)
             loop.run(self)
@@ -90,6 +93,13 @@ class Monitor:
             if self._control is not None:
                 self._control.close()
             running.close()
+
+    def _show_root(self) -> None:
+        try:
+            joining.show(self.running.sandbox.namespace)
+        except OSError as problem:
+            reason = problem.strerror.lower()
+            self.log.warning(f"who joins the mount namespace of {os.getpid()} is not in the container: {reason}")
 
     # -- being created ------------------------------------------------------------------------
 

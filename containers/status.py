@@ -5,15 +5,6 @@ from __future__ import annotations
 import os
 
 
-class CannotEnter(CannotRun):
-    """A working `directory` that cannot be one; `reason` is the error's text."""
-
-    def __init__(self, directory: bytes, reason: str) -> None:
-        super().__init__(f"--workdir {os.fsdecode(directory)}: {reason} in the root")
-        self.directory = directory
-        self.reason = reason
-
-
 def exit_status(status: int) -> int:
     """A wait status as a shell gives it: 128+N after signal N."""
     return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
@@ -34,3 +25,12 @@ class CannotExecute(CannotRun):
         super().__init__(message, status)
         self.command = command
         self.number = number
+
+
+class CannotEnter(CannotRun):
+    """A working `directory` that cannot be one; `reason` is the error's text."""
+
+    def __init__(self, directory: bytes, reason: str) -> None:
+        super().__init__(f"--workdir {os.fsdecode(directory)}: {reason} in the root")
+        self.directory = directory
+        self.reason = reason

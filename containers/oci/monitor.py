@@ -25,8 +25,8 @@ from containers.oci.control import Control, Peer, document
 from containers.oci.log import Log
 from containers.oci.settings import command_error, resources
 from containers.oci.state import Container, Registry
-from containers.sandbox import CannotExecute, CannotRun, Running, Settings
-from containers.status import CannotEnter
+from containers.sandbox import Running, Settings
+from containers.status import CannotEnter, CannotExecute, CannotRun
 from procs.credentials import Credentials
 from tracer.loop import FORWARDED, Loop
 

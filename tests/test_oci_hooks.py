@@ -76,7 +76,7 @@ def test_a_hook_has_its_own_environment_and_arguments_and_no_more(runtime, bundl
 
 def test_a_hook_of_the_start_runs_inside_and_the_others_outside(runtime, bundle):
     bundle.hook("createContainer", f"ls -d {bundle.root} >{bundle.root}/tmp/outside")
-    bundle.hook("startContainer", f"echo $$; ls -d {bundle.root} >/tmp/inside 2>&1; cat /proc/1/comm >/tmp/init")
+    bundle.hook("startContainer", f"echo $$; ls -d {bundle.root} >/tmp/inside 2>&1; true")
     runtime.up("one", bundle)
     assert (bundle.root / "tmp/outside").read_text().startswith("/")
     assert "No such file" in (bundle.root / "tmp/inside").read_text()

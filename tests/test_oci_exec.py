@@ -57,6 +57,15 @@ def test_the_process_may_come_from_a_file(runtime, one, tmp_path):
     assert runtime.ok("exec", "--process", str(tmp_path / "process.json"), one) == "b\n/tmp\n5\n"
 
 
+def test_capabilities_that_the_file_says_nothing_of_are_the_containers(runtime, bundle, tmp_path):
+    sets = ("bounding", "effective", "permitted")
+    bundle.config["process"]["capabilities"] = {name: ["CAP_CHOWN", "CAP_KILL"] for name in sets}
+    runtime.up("one", bundle.write())
+    for more, told in (({}, "0000000000000021"), ({"capabilities": {}}, "0000000000000000")):
+        (tmp_path / "process.json").write_text(json.dumps(process(args=["grep", "CapEff", "/proc/self/status"], **more)))
+        assert runtime.ok("exec", "--process", str(tmp_path / "process.json"), "one").split() == ["CapEff:", told]
+
+
 def test_a_file_that_is_no_process_is_an_error_that_names_it(runtime, one, tmp_path):
     (tmp_path / "process.json").write_text(json.dumps(process(cwd="tmp")))
     said = runtime.fails("exec", "--process", str(tmp_path / "process.json"), one)

@@ -186,16 +186,23 @@ def _exec(parser, words: list[str], runtime) -> int:
 
 
 def _process(parser, options, name: str, command: list[str], runtime):
-    """The process that `exec` is to run: that of the file, or the container's own with what the options change."""
+    """The process that `exec` is to run: that of the file, or the container's own with what the options change.
+
+    Capabilities that a file says nothing of are the container's, too.
+    """
     import msgspec
 
     from containers.oci import config
 
-    if options.process is not None:
-        return config.load_process(options.process)
-    if not command:
+    wanted = config.load_process(options.process) if options.process is not None else None
+    if wanted is not None and wanted.capabilities is not None:
+        return wanted
+    if wanted is None and not command:
         parser.error("no command given")
     process = config.load(runtime.registry.find(name).record["bundle"]).process
+    if wanted is not None:
+        wanted.capabilities = process.capabilities
+        return wanted
     process.args = command
     process.terminal = options.tty
     process.console_size = None

@@ -211,12 +211,22 @@ class Running:
         except LaunchError as problem:
             raise CannotRun(str(problem)) from None
         if self._mounter is not None:
-            self._mounter.cover_init()
+            self._cover(init)
         self.keep_limits()
         supervisor.relay = relay
         if relay is not None:
             relay.start()
         return init
+
+    def _cover(self, init: int) -> None:
+        """Cover what the settings say of init in /proc, where nobody inside finds it before it has executed its program."""
+        launching = self.sandbox.tree.launching
+        hidden = launching & {init}
+        launching -= hidden
+        try:
+            self._mounter.cover_init()
+        finally:
+            launching |= hidden
 
     def _grouped(self, pid: int) -> None:
         """Put a command into the control group of the sandbox; where that cannot be, the supervisor keeps the limits."""

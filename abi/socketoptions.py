@@ -7,13 +7,15 @@ from abi.errors import Kind, SysError
 from abi.linux import linux
 from abi.net import control, host
 from abi.net.host import SO_ACCEPTCONN, SO_INCOMING_CPU, SO_PASSCRED, SO_PEERCRED, SO_REUSEPORT, SO_TYPE, SOCK_RAW, SOL_SOCKET
+from abi.net.netlink import NAME
 from abi.net.options import CONGESTION, IP, IPV6, TCP, UDP
-from abi.net.sockets import REUSEPORT, V6ONLY, Socket, socket_of
+from abi.net.sockets import ON_LOOPBACK, REUSEPORT, V6ONLY, Socket, socket_of
 
 _SO_BINDTODEVICE, _SO_ATTACH_FILTER, _SO_PEERSEC, _SO_MARK, _SO_PROTOCOL, _SO_DOMAIN = 25, 26, 31, 36, 38, 39
 _SO_ATTACH_BPF, _SO_ATTACH_REUSEPORT_CBPF, _SO_ATTACH_REUSEPORT_EBPF, _SO_PEERGROUPS = 50, 51, 52, 59
 _SO_NETNS_COOKIE, _SO_PASSPIDFD, _SO_PEERPIDFD = 71, 76, 77
 _PIDFD_OPEN = 434
+_IFNAMSIZ = 16
 _SOL_NETLINK = 270
 _TCP_INFO, _TCP_CONGESTION = 11, 13
 _IPV6_V6ONLY = 26
@@ -31,9 +33,7 @@ _ANSWERED = (
     _SO_PASSPIDFD,
 )  # fmt: skip
 _ABSENT = (_SO_PEERSEC, _SO_NETNS_COOKIE, _SO_PASSPIDFD)
-_NOT_ALLOWED = (
-    _SO_BINDTODEVICE, _SO_MARK, _SO_ATTACH_BPF, _SO_ATTACH_REUSEPORT_CBPF, _SO_ATTACH_REUSEPORT_EBPF,
-)  # fmt: skip
+_NOT_ALLOWED = (_SO_MARK, _SO_ATTACH_BPF, _SO_ATTACH_REUSEPORT_CBPF, _SO_ATTACH_REUSEPORT_EBPF)
 
 _NOTE = (
     "SO_PASSPIDFD and SO_PEERSEC are ENOPROTOOPT; with --net none what is said of TCP, IP and UDP is remembered at most"
@@ -144,7 +144,7 @@ def _made_up(sock: Socket, option: int, room: int) -> bytes:
         case c if c == SO_REUSEPORT:
             return _int(sock.has(REUSEPORT))
         case c if c == _SO_BINDTODEVICE:
-            return b""
+            return NAME if sock.has(ON_LOOPBACK) else b""
         case c if c in (SO_PASSCRED, _SO_MARK):
             return _int(0)
     return host.getsockopt(sock.fd, SOL_SOCKET, option, room)
@@ -153,7 +153,7 @@ def _made_up(sock: Socket, option: int, room: int) -> bytes:
 @linux.answer(
     54,
     "setsockopt",
-    _NOTE + "; SO_BINDTODEVICE, SO_MARK and programs for the kernel are EPERM, source routes too where there is a list",
+    _NOTE + "; SO_MARK and programs for the kernel are EPERM, source routes and SO_BINDTODEVICE too where there is a list",
     Support.PARTIAL,
     when=[When(2, tuple({*_ANSWERED, *(option for _, option in _ROUTING)}), Plane.ANSWER), _COMMON],
 )
@@ -180,6 +180,9 @@ def _set_common(call: Call, sock: Socket, option: int, value: bytes) -> None:
         raise SysError(Kind.ENOPROTOOPT)
     if option in _NOT_ALLOWED:
         raise SysError(Kind.EPERM)
+    if option == _SO_BINDTODEVICE:
+        _bind_to_device(call, sock, value)
+        return
     if len(value) < 4:
         raise SysError(Kind.EINVAL)
     on = any(value[:4])
@@ -195,6 +198,21 @@ def _set_common(call: Call, sock: Socket, option: int, value: bytes) -> None:
         call.sandbox.network.names.give(sock.fd, sock.kind)
     with host.without_rights():
         host.setsockopt(sock.fd, SOL_SOCKET, option, value)
+
+
+def _bind_to_device(call: Call, sock: Socket, value: bytes) -> None:
+    """SO_BINDTODEVICE; the loopback inside has one device.  ENODEV; EPERM where a list says where one may go."""
+    network = call.sandbox.network
+    if sock.made_up and sock.is_inet:
+        name = value[: _IFNAMSIZ - 1].split(b"\0", 1)[0]
+        if name not in (b"", NAME[:-1]):
+            raise SysError(Kind.ENODEV)
+        sock.set(ON_LOOPBACK, bool(name))
+        return
+    if not network.on_host or network.allowed is not None:
+        raise SysError(Kind.EPERM)
+    with host.without_rights():
+        host.setsockopt(sock.fd, SOL_SOCKET, _SO_BINDTODEVICE, value)
 
 
 def _set_made_up(call: Call, sock: Socket, level: int, option: int, value: bytes) -> None:

@@ -339,7 +339,8 @@ def dispatch(entry: Entry | None, call: Call) -> DispatchResult:
     call and the caller gets EIO, but the sandbox goes on.
     """
     if entry is None or entry.handler is None:
-        return Fail(SysError(entry.error if entry is not None else Kind.ENOSYS))
+        plane, error = entry.plane_for(call.args) if entry is not None else (Plane.REFUSE, Kind.ENOSYS)
+        return Fail(SysError(error if plane is Plane.REFUSE else entry.error))
     try:
         return entry.handler(call)
     except SysError as failure:

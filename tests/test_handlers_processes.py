@@ -441,6 +441,11 @@ def test_a_number_without_an_entry_is_enosys(family, number):
     assert family.guest(number) == -errno.ENOSYS
 
 
+@pytest.mark.parametrize("domain, expected", [(2, errno.EOPNOTSUPP), (10, errno.EOPNOTSUPP), (99, errno.EAFNOSUPPORT)])
+def test_a_refused_call_that_is_stopped_for_a_log_has_the_errno_of_its_arguments(family, domain, expected):
+    assert family.guest("socketpair", domain, 1, 0, 0) == -expected
+
+
 def test_an_unhandled_entry_is_enosys(family):
     assert family.guest("read", 0, 0, 0) == -errno.ENOSYS
 

@@ -389,7 +389,8 @@ linux.refuse(101, "ptrace", Kind.EPERM, "the tasks have a tracer already")
 linux.native(
     317,
     "seccomp",
-    "a guest's filter acts on top of the sandbox's; its RET_TRACE is ENOSYS, a listener EBUSY, and the strict mode EINVAL",
+    "a guest's filter acts on top of the sandbox's; its RET_TRACE is ENOSYS, a listener EBUSY, and the strict mode EINVAL; "
+    "where it refuses pause(2), a call that would wait for the supervisor fails so",
     Support.PARTIAL,
 )
 for _number, _name in ((172, "iopl"), (173, "ioperm")):

@@ -8,6 +8,7 @@ import signal
 _SECCOMP, _SET_FILTER, _TSYNC = 317, 1, 1
 _PRCTL, _GET_SECCOMP, _SET_NO_NEW_PRIVS = 157, 21, 38
 _MKDIR, _CHDIR, _EXECVE, _KILL, _GETTIMEOFDAY, _TIME, _GETUID, _GETPID = 83, 80, 59, 62, 96, 201, 102, 39
+_SETPGID, _PIDFD_OPEN = 109, 434
 _ALLOW, _LOG, _TRACE, _ERRNO, _TRAP, _KILL_PROCESS = 0x7FFF0000, 0x7FFC0000, 0x7FF00000, 0x50000, 0x30000, 0x80000000
 _syscall = ctypes.CDLL(None, use_errno=True).syscall
 _syscall.restype = ctypes.c_long
@@ -49,6 +50,8 @@ print("one of signals", install(_KILL, _ERRNO | errno.EXDEV), call(_KILL, 0, 0))
 signal.signal(signal.SIGSYS, lambda number, frame: print("SIGSYS"))
 print("a trap", install(_CHDIR, _TRAP), call(_CHDIR, b"/") is not None)
 print("no tracer", install(_TIME, _TRACE), call(_TIME, 0))
+print("no tracer for a steered one", install(_SETPGID, _TRACE | 1), call(_SETPGID, 0, 0))
+print("nor for another", install(_PIDFD_OPEN, _TRACE | 2), call(_PIDFD_OPEN, os.getpid(), 0))
 print("a log", install(_GETUID, _LOG), call(_GETUID) == os.getuid())
 print("for all threads", install(_TIME, _ALLOW, _TSYNC), told())
 child = os.fork()

@@ -322,6 +322,12 @@ def test_a_damaged_index_is_one_line(command, layout: Layout, damage: bytes):
     refused(command("pull", "oci:layout", status=125), "oci:layout")
 
 
+def test_a_named_pipe_for_an_index_holds_nobody_up(command, layout: Layout):
+    (layout.path / "index.json").unlink()
+    os.mkfifo(layout.path / "index.json")
+    refused(command("pull", "oci:layout", status=125), "oci:layout")
+
+
 def test_a_blob_that_is_not_what_its_digest_says_is_refused(command, image, layout: Layout, home: Path):
     name = image()
     for blob in (layout.path / "blobs/sha256").iterdir():

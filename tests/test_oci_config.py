@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
 
 import pytest
@@ -175,6 +176,12 @@ def test_what_is_no_configuration_at_all_is_said_in_a_line(data, message):
 
 def test_a_bundle_without_a_config_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"config.json: there is no such file; a bundle is a directory with a config.json$"):
+        load(str(tmp_path))
+
+
+def test_a_named_pipe_for_a_config_holds_nobody_up(tmp_path):
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(ConfigError, match=r"config.json: not a regular file$"):
         load(str(tmp_path))
 
 

@@ -71,6 +71,10 @@ class Parked:
                 self._state = _SLEEPING
                 ptrace.request(ptrace.CONT, tid)
                 return
+        if self._state == _SLEEPING and not self._is_asleep():
+            self._give_up()
+            self._asides.supervisor.resume(self.task)
+            return
         if self.result is not None and self._state != _RETURNING:
             registers = ptrace.REGISTERS(*self._saved)
             registers[RAX], registers[ORIG_RAX] = self.number, U64
@@ -90,6 +94,9 @@ class Parked:
         """
         if self._state == _RETURNING:
             return False
+        if self._state == _SLEEPING and not self._is_asleep():
+            self._give_up()
+            return False
         self._asides.hurry(self)
         registers = ptrace.getregs(self.task.tid)
         if self._state == _SLEEPING:
@@ -104,6 +111,19 @@ class Parked:
         self.task.aside = None
         self.cancel()
         return True
+
+    def _is_asleep(self) -> bool:
+        """Whether the task is still where it was put to sleep: a filter of its own may have refused it that, and it goes on.
+
+        A call through the gate sleeps in the vDSO.
+        """
+        here = ptrace.getregs(self.task.tid)[RIP]
+        return self.task.trap is not None or here in (self._saved[RIP], self._saved[RIP] - 2)
+
+    def _give_up(self) -> None:
+        """The call has failed already, with what the guest's filter said."""
+        self.task.aside = None
+        self.cancel()
 
     def _was_cut_short(self) -> bool:
         return isinstance(self.result, Fail) and self.result.error.kind is Kind.EINTR

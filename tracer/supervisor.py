@@ -38,7 +38,7 @@ from tracer.loop import Loop, kill
 from tracer.memory import GuestMemory
 from tracer.notify import Listener
 from tracer.ptrace import ARGUMENTS, EFLAGS, ORIG_RAX, RAX, RDI, RDX, RIP, RSI, RSP, U64
-from tracer.seccomp import TRACE_GATE
+from tracer.seccomp import TRACE_GATE, TRACE_STEER
 from tracer.terminal import stop
 from vfs import kernel
 from vfs.namespace import OpenFile
@@ -659,8 +659,13 @@ class Supervisor:
 
     def _seccomp_stop(self, task: TracedTask) -> None:
         registers = ptrace.getregs(task.tid)
-        if ptrace.event_message(task.tid) == TRACE_GATE:
+        message = ptrace.event_message(task.tid)
+        if message == TRACE_GATE:
             self._gate_stop(task, registers)
+            return
+        if message != TRACE_STEER:  # a filter of the guest's own wants its tracer asked, and it has none
+            self._skip(task, registers, -_ENOSYS)
+            self.resume(task)
             return
         if task.trap is not None and task.trap.host:  # a call that its host program made already, by another name
             self.resume(task)

@@ -156,7 +156,8 @@ class FromLayout(_Layout):
 
     def _open(self, path: str):
         try:
-            return open(os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._directory), "rb")
+            # A named pipe holds nobody up, and has nothing in it.
+            return open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._directory), "rb")
         except OSError as problem:
             if path == "index.json" and isinstance(problem, FileNotFoundError):
                 raise NotFound(f"{self.name}: no OCI image layout; there is no index.json in it") from None

@@ -389,6 +389,8 @@ class Config(Part):
 def load(bundle: str) -> Config:
     """The config.json of a bundle directory, checked.  `ConfigError`."""
     path = os.path.join(bundle, "config.json")
+    if os.path.exists(path) and not os.path.isfile(path):  # a named pipe would hold us up
+        raise ConfigError(f"{path}: not a regular file")
     return parse(_read(path, "config.json"), "config.json")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import signal
 import sys
 
 EXIT_FAILURE = 125  # our own failure, as env(1), chroot(1) and docker(1) have it
@@ -60,11 +61,14 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line and exit with 125, or with `failure`."""
 
     failure = EXIT_FAILURE
+    explain = None  # what makes a better message of one
 
     def __init__(self, prog: str, **more) -> None:
         super().__init__(prog, formatter_class=_Help, **more)
 
     def error(self, message: str):
+        if self.explain is not None:
+            message = self.explain(message)
         self.exit(self.failure, f"int80: {message}; see `{self.prog} --help`\n")
 
 
@@ -159,8 +163,11 @@ def _run_parser() -> _Parser:
         "status: the command's, 128+N after signal N, 125 when int80 itself fails, 126 when the command cannot be run, 127 when "
         "it is not found.",
         allow_abbrev=False,
+        add_help=False,  # -h is the hostname, as for docker
     )
+    parser.explain = _explained
     add = parser.add_argument
+    add("--help", action="help", help="this text")
     add("--rootfs", metavar="DIR", help="the directory that is to be /, as it is: changes stay in it")
     add("--busybox", metavar="FILE", help="a root made from a static busybox, kept in the cache; 'auto' finds or fetches one")
     add("--lower", metavar="DIR", action="append", default=[], help="a directory to lie under the changes, over those before it")
@@ -171,18 +178,65 @@ def _run_parser() -> _Parser:
     add("--rm", action="store_true", help="a container is removed at its end; what has no name is in any case")
     add("--restart", metavar="POLICY", help="start it again at its end: no, on-failure[:N], always or unless-stopped")
     add("-l", "--label", metavar="NAME=VALUE", action="append", default=[], help="what a container is to be found by")
+    add("--label-file", metavar="FILE", action="append", default=[], help="the same for the lines of a file")
+    add("--cidfile", metavar="FILE", help="write a container's id to a file that is not there yet")
+    add("--replace", action="store_true", help="remove the container that has the --name first")
     add("--stop-signal", metavar="SIGNAL", help="what asks a container to end (default: its image's, or TERM)")
     add("--stop-timeout", metavar="SECONDS", help="how long it has for that (default: 10)")
     add("--detach-keys", metavar="KEYS", default="ctrl-p,ctrl-q", help="what to type to leave it (default: ctrl-p,ctrl-q)")
     add("--entrypoint", metavar="COMMAND", help="what to run instead of an image's own entry point ('' for none), or before it")
     add("--pull", choices=("never", "missing", "always"), default="missing", help="whether to fetch an image (default: missing)")
     add("--platform", metavar="OS/ARCH", help="of an image that is there for several (default: linux/amd64)")
-    _add_sandbox_options(parser)
+    add("-q", "--quiet", action="store_true", help="say nothing of fetching an image")
+    for words, metavar, about in _CONTAINER_OPTIONS:
+        add(*words, metavar=metavar, action="append", default=[], help=about)
+    for words, metavar, about in _CONTAINER_SETTINGS:
+        add(*words, metavar=metavar, help=about)
+    add("--init", action="store_true", help="have a small init as process 1, which passes signals on and waits for orphans")
+    _add_sandbox_options(parser, "-h")
     return parser
 
 
-def _add_sandbox_options(parser: _Parser) -> None:
-    """What `run` and `try` have in common."""
+_CONTAINER_OPTIONS = (  # which may be given more than once
+    (("--cap-add",), "CAP", "a capability to have in any case"),
+    (("--cap-drop",), "CAP", "a capability that nobody inside is to have, or ALL"),
+    (("--group-add",), "GROUP", "a group more for the user, by number or by name"),
+    (("--security-opt",), "OPTION", "no-new-privileges, or seccomp=FILE, a profile"),
+    (("--ulimit",), "NAME=SOFT[:HARD]", "a limit of setrlimit(2), as nofile=1024:4096"),
+    (("--sysctl",), "NAME=VALUE", "what /proc/sys says, of what is a container's own"),
+    (("--mount",), "KEY=VALUE,...", "type=bind,src=PATH,dst=PATH[,ro] or type=tmpfs,dst=PATH[,tmpfs-size=N]"),
+    (("--add-host",), "NAME:ADDRESS", "a line of /etc/hosts"),
+    (("--dns",), "ADDRESS", "a name server, in place of this machine's"),
+    (("--dns-search",), "DOMAIN", "a domain to look names up in"),
+)
+_CONTAINER_SETTINGS = (
+    (("-m", "--memory"), "N", "how much memory all processes may hold together, as 512m"),
+    (("--cpus",), "N", "how many processors' time they may use, as 1.5"),
+    (("--cpu-quota",), "US", "the same, in microseconds of each period"),
+    (("--cpu-period",), "US", "how long a period is (default: 100000)"),
+    (("-c", "--cpu-shares"), "N", "their part where others want the processors too (default: 1024)"),
+    (("--cpuset-cpus",), "LIST", "which processors they run on, as 0-3,7"),
+    (("--oom-score-adj",), "N", "how gladly the kernel kills them when memory is short, -1000 to 1000"),
+    (("--shm-size",), "N", "how much /dev/shm holds"),
+    (("--umask",), "MODE", "the umask to begin with (default: 022)"),
+    (("--domainname",), "NAME", "the NIS domain that uname says"),
+)
+
+
+_FURTHER = (
+    "init",
+    *(words[-1].removeprefix("--").replace("-", "_") for words, _, _ in (*_CONTAINER_OPTIONS, *_CONTAINER_SETTINGS)),
+)
+
+
+def _explained(message: str) -> str:
+    from containers.runoptions import refusal
+
+    return refusal(message)
+
+
+def _add_sandbox_options(parser: _Parser, *of_hostname: str) -> None:
+    """What `run` and `try` have in common; `of_hostname`: another word for --hostname."""
     add = parser.add_argument
     add("-v", "--volume", metavar="SRC:DST[:ro]", action="append", default=[], help="show a file or directory of the host at DST")
     add("--tmpfs", metavar="DST[:size=N]", action="append", default=[], help="an empty directory in memory at DST")
@@ -191,11 +245,12 @@ def _add_sandbox_options(parser: _Parser) -> None:
     add("-e", "--env", metavar="NAME[=VALUE]", action="append", default=[], help="set, or pass on, a variable")
     add("--env-file", metavar="FILE", action="append", default=[], help="the same for the lines of a file")
     add("-w", "--workdir", metavar="DIR", help="where to start (default: here on this machine's root, else /)")
-    add("--hostname", metavar="NAME", default="int80", help="what uname says (default: int80)")
+    add(*of_hostname, "--hostname", metavar="NAME", default="int80", help="what uname says (default: int80)")
     add("-u", "--user", metavar="UID[:GID]", help="who the command believes it is (default: 0:0; of an image also by name)")
     add("-t", "--tty", action="store_true", help="give the command a terminal of its own, relayed from and to int80's streams")
     add("-i", "--interactive", action="store_true", help="have a container read the standard input; one without a name does")
-    add("--net", choices=("none", "host"), default="none", help="none but a loopback of its own (default), or this machine's")
+    about = "none but a loopback of its own (default), or this machine's"
+    add("--net", "--network", dest="net", choices=("none", "host"), default="none", help=about)
     add("--allow", metavar="HOST:PORT", action="append", default=[], help="with --net host: let connect there, and nowhere else")
     add("-p", "--publish", metavar="HOST:GUEST", action="append", default=[], help="with --net host: port GUEST is HOST out here")
     add("--pids-limit", metavar="N", type=int, help="at most N tasks at once")
@@ -210,30 +265,47 @@ def _add_sandbox_options(parser: _Parser) -> None:
     add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
 
 
-def _with_files(arguments: list[str]) -> list[str]:
-    """The arguments as argparse understands them: a bare ``--trace`` takes no file, and what follows ``--trace-options`` is
-    one value although it begins with a dash."""
+def _parsed(parser: _Parser, arguments: list[str]) -> argparse.Namespace:
+    """The options, up to the first word that is none: a bare ``--trace`` takes no file, a value may begin with a dash, and
+    what takes no value takes ``true`` and ``false``, as docker's flags do."""
     result: list[str] = []
     words = iter(arguments)
+    known = parser._option_string_actions
     for word in words:
-        if word == "--":
-            return [*result, word, *words]
+        if not word.startswith("-") or word in ("-", "--"):
+            result.append(word)
+            break
+        name, equals, value = word.partition("=")
+        action = known.get(name)
         if word == "--trace":
             word = "--trace="
-        elif word == "--trace-options" and (value := next(words, None)) is not None:
-            word = f"{word}={value}"
+        elif action is not None and action.nargs == 0 and value in ("true", "false"):
+            if value == "false":
+                continue
+            word = name
+        elif word.startswith("--"):
+            if action is not None and action.nargs != 0 and not equals and (value := next(words, None)) is not None:
+                word = f"{word}={value}"
+        else:  # a cluster of letters: the first that takes a value has what follows it, or the next word
+            letters = [known.get(f"-{letter}") for letter in word[1:]]
+            taking = next((index for index, found in enumerate(letters) if found is None or found.nargs != 0), None)
+            if taking == len(letters) - 1 and letters[taking] is not None and (value := next(words, None)) is not None:
+                if taking:
+                    result.append(word[:-1])
+                word = f"{letters[taking].option_strings[-1]}={value}"
         result.append(word)
-    return result
+    return parser.parse_args([*result, *words])
 
 
 def _run(arguments: list[str]) -> int:
     parser = _run_parser()
-    options = parser.parse_args(_with_files(arguments))
+    options = _parsed(parser, arguments)
     from containers.sandbox import CannotRun, run
 
     _open_standard_streams()
     try:
-        if options.detach or options.name is not None or options.restart is not None or options.label:
+        named = options.name is not None or options.label or options.label_file or options.cidfile is not None
+        if options.detach or named or options.restart is not None:
             from containers.engine.commandline import run as run_container
 
             return run_container(parser, options, arguments, _build)
@@ -246,7 +318,7 @@ def _run(arguments: list[str]) -> int:
 def _build(arguments: list[str], digest: str | None = None):
     """The `Settings` of a container that is kept, from the words of `run`; `digest`: the manifest of its image."""
     parser = _run_parser()
-    options = parser.parse_args(_with_files(arguments))
+    options = _parsed(parser, arguments)
     settings = _run_settings(parser, options, arguments, digest)
     if options.busybox is not None:  # which is everybody's: what a container changes there is its own
         settings.rootfs, settings.lowers = None, [settings.rootfs]
@@ -264,7 +336,7 @@ def _run_settings(parser: _Parser, options: argparse.Namespace, arguments: list[
     if digest or (not given and _names_image(arguments, options)):
         from containers.images.run import pinned, prepare
 
-        image = pinned(digest) if digest else prepare(options.command[0], options.pull, options.platform)
+        image = pinned(digest) if digest else prepare(options.command[0], options.pull, options.platform, options.quiet)
         options.command = ["--", *image.command(options.entrypoint, options.command[1:])]
     elif options.platform is not None:
         parser.error("--platform: is about an image; name one")
@@ -279,6 +351,17 @@ def _run_settings(parser: _Parser, options: argparse.Namespace, arguments: list[
         from containers.rootfs import default_root
 
         settings.rootfs = default_root(None if options.busybox == "auto" else options.busybox)
+    if image is not None and options.stop_signal is None and image.stop_signal != signal.SIGTERM:
+        settings.stop_signal = image.stop_signal
+    elif options.stop_signal is not None:
+        from containers.images.run import signal_number
+
+        settings.stop_signal = signal_number(options.stop_signal)
+    if image is not None or any(getattr(options, name) for name in _FURTHER):
+        from containers import runoptions
+
+        runoptions.apply(options, settings)
+        settings.files = runoptions.name_files(settings, options.add_host, options.dns, options.dns_search)
     return settings
 
 
@@ -452,21 +535,38 @@ def _volume(parser: _Parser, text: str):
 
     source, _, rest = text.partition(":")
     target, _, mode = rest.partition(":")
-    if not source or not target.startswith("/") or mode not in ("", "ro", "rw"):
+    options = set(filter(None, mode.split(",")))
+    if not source or not target.startswith("/") or options - _VOLUME_OPTIONS or options >= {"ro", "rw"}:
         parser.error(f"--volume {text}: give SRC:DST or SRC:DST:ro, DST beginning with /")
-    return Volume(source, os.fsencode(target), mode == "ro")
+    return Volume(source, os.fsencode(target), "ro" in options)
 
 
+_VOLUME_OPTIONS = {  # the rest is about labels and about mounts that are passed on, of which there are none here
+    "ro", "rw", "z", "Z", "private", "rprivate", "slave", "rslave", "shared", "rshared", "bind", "rbind", "cached", "delegated",
+    "consistent", "nocopy",
+}  # fmt: skip
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
-def _tmpfs(parser: _Parser, text: str) -> tuple[bytes, int | None]:
-    target, colon, option = text.partition(":")
-    name, _, number = option.partition("=")
-    number, unit = (number[:-1], number[-1:].lower()) if number[-1:].lower() in ("k", "m", "g") else (number, "")
-    if not target.startswith("/") or (colon and (name != "size" or not number.isdecimal())):
+def _tmpfs(parser: _Parser, text: str):
+    from containers.sandbox import Memory
+
+    target, _, rest = text.partition(":")
+    size, mode, words = None, 0o1777, set()
+    for option in filter(None, rest.split(",")):
+        name, equals, value = option.partition("=")
+        number, unit = (value[:-1], value[-1:].lower()) if value[-1:].lower() in ("k", "m", "g") else (value, "")
+        if name == "size" and number.isascii() and number.isdecimal():
+            size = int(number) * _UNITS[unit]
+        elif name == "mode" and value and not set(value) - set("01234567") and int(value, 8) <= 0o7777:
+            mode = int(value, 8)
+        elif not equals and name in ("ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec"):
+            words.add(name)
+        else:
+            parser.error(f"--tmpfs {text}: {option} is not understood; give DST or DST:size=N, as in /scratch:size=64m")
+    if not target.startswith("/"):
         parser.error(f"--tmpfs {text}: give DST or DST:size=N, as in /scratch:size=64m")
-    return os.fsencode(target), int(number) * _UNITS[unit] if colon else None
+    return Memory(os.fsencode(target), size, mode, frozenset(words))
 
 
 def _user(parser: _Parser, text: str) -> tuple[int, int]:
@@ -516,7 +616,7 @@ def _try(arguments: list[str]) -> int:
     parser.add_argument("-n", "--name", metavar="NAME", help="what to call it (default: a new name); one that is there is run on")
     parser.add_argument("--list", action="store_true", help="list what has been tried and not discarded")
     _add_sandbox_options(parser)
-    options = parser.parse_args(_with_files(arguments))
+    options = _parsed(parser, arguments)
     from containers import tries, trying
     from containers.sandbox import CannotRun, run
 

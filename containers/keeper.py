@@ -34,6 +34,7 @@ class Keeper:
         self._supervisor = supervisor
         self._limits = limits
         self._killed: set[int] = set()
+        self.has_killed = False  # for want of memory
         self._spent_before: dict[int, float] = {}  # seconds of processor time, by process
         self._allowance = 0.0  # seconds that may be spent yet; negative where too many were
         self._last = time.monotonic()
@@ -81,6 +82,7 @@ class Keeper:
             return
         largest = max(sizes, key=sizes.__getitem__)
         self._killed.add(largest)
+        self.has_killed = True
         guest = self._supervisor.tree.guest(largest)
         say(f"out of memory: the guests hold more than {limit} bytes; process {guest} is killed")
         kill(largest)

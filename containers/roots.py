@@ -11,11 +11,12 @@ from containers.sandbox import CannotRun, Settings, Volume
 from containers.scratch import Scratch
 from vfs.filesystem import FileSystem
 from vfs.hostfs import HostFs
-from vfs.namespace import Location, Namespace
+from vfs.namespace import Flags, Location, Namespace
 from vfs.tmpfs import TmpFs
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _LINKS_MAX = 40
+_FORBIDDING = ("ro", "nosuid", "nodev", "noexec")
 STORE = ".wh..wh.int80"  # in an upper directory: what is ours there; no layer shows such a name
 
 
@@ -115,14 +116,47 @@ def mount(namespace: Namespace, settings: Settings, scratch: Scratch, made_up: S
     """
     for fs, path in made_up:
         _mount(namespace, fs, path, settings.read_only)
-    _mount(namespace, TmpFs(scratch.directory), b"/dev/shm", False)
+    _mount(namespace, TmpFs(scratch.directory, size=settings.shm_size), b"/dev/shm", False)
+    if settings.limits.any:
+        from vfs.cgroupfs import CgroupFs
+
+        _mount(namespace, CgroupFs(made_up[0][0].view), b"/sys/fs/cgroup", False, True)
     if settings.read_only:
         _mount(namespace, TmpFs(scratch.directory), b"/tmp", True)
-    for path, size in settings.tmpfs:
-        _mount(namespace, TmpFs(scratch.directory, size=size), path, settings.read_only)
+    for path, text in settings.files:
+        _lay_file(namespace, scratch, path, text)
+    for memory in settings.tmpfs:
+        flags = Flags(*(name in memory.options for name in _FORBIDDING))
+        shown = ["ro" if flags.read_only else "rw", *(name for name in _FORBIDDING[1:] if name in memory.options)]
+        flags.shown = ",".join(shown).encode()
+        _mount(namespace, TmpFs(scratch.directory, memory.mode, memory.size), memory.target, settings.read_only, flags)
+    if settings.init is not None:
+        _mount(namespace, _volume(Volume(settings.init, b"", True)), b"/dev/init", False, True)
     for volume in settings.volumes:
         namespace.root.fs.share(os.path.realpath(os.fsencode(volume.source)))
         _mount(namespace, _volume(volume), volume.target, settings.read_only, volume.read_only)
+
+
+def _lay_file(namespace: Namespace, scratch: Scratch, path: bytes, text: bytes) -> None:
+    """Have a file of the sandbox's own at a path, whether or not one is there; nothing of the root changes by that."""
+    directory, _, name = path.rpartition(b"/")
+    context = namespace.context()
+    try:
+        place = namespace.walk(context, namespace.root, directory)
+    except OSError:
+        return  # a root without that directory has no use for it
+    try:
+        found = namespace.walk(context, place, name)
+        if found.node.is_dir:
+            return
+        names = found.path
+    except OSError:
+        names = place.path + (name,)  # it can be reached, if not listed: the table of mounts is asked first
+    file = os.path.join(scratch.directory(), name)
+    fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with open(fd, "wb") as new:
+        new.write(text)
+    namespace.mount(HostFs(os.open(file, os.O_PATH | os.O_CLOEXEC), b"int80"), names)
 
 
 def _volume(volume: Volume) -> HostFs:
@@ -132,12 +166,12 @@ def _volume(volume: Volume) -> HostFs:
         raise CannotRun(f"--volume {volume.source}: {problem.strerror.lower()}") from None
 
 
-def _mount(namespace: Namespace, fs: FileSystem, path: bytes, root_read_only: bool, read_only: bool = False) -> None:
+def _mount(namespace: Namespace, fs: FileSystem, path: bytes, root_read_only: bool, flags: bool | Flags = False) -> None:
     names = tuple(name for name in path.split(b"/") if name and name != b".")
     if not names or b".." in names:
         raise CannotRun(f"{os.fsdecode(path)}: not a place to mount at; give an absolute path below /")
     place = mount_point(namespace, names, fs.is_directory(), root_read_only)
-    namespace.mount(fs, place, read_only)
+    namespace.mount(fs, place, flags)
 
 
 def mount_point(namespace: Namespace, names: tuple[bytes, ...], directory: bool, root_read_only: bool) -> tuple[bytes, ...]:

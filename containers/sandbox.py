@@ -21,6 +21,7 @@ from vfs.setid import writes
 
 _SOCKET, _SETSOCKOPT, _GETSOCKOPT = 41, 54, 55
 _PASSWD_MAX = 4 << 20  # bytes of /etc/passwd that are looked through
+_INIT = b"/dev/init"  # where the init of --init is
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -35,6 +36,18 @@ class Volume:
         self.read_only = read_only
 
 
+class Memory:
+    """A directory in memory at `target`, of `size` bytes at most; `options` are those of mount(8) that forbid something."""
+
+    __slots__ = ("mode", "options", "size", "target")
+
+    def __init__(self, target: bytes, size: int | None, mode: int = 0o1777, options: frozenset[str] = frozenset()) -> None:
+        self.target = target
+        self.size = size
+        self.mode = mode
+        self.options = options
+
+
 class Settings:
     """What a person chose; see `int80 run --help`.
 
@@ -44,11 +57,11 @@ class Settings:
     """
 
     __slots__ = (
-        "allowed", "argv", "attributes", "counted", "credentials", "domainname", "env", "force_segv", "group", "hidden",
-        "home", "hooks", "hostname", "image", "limits", "lowers", "net", "netns", "netns_made", "no_new_privs", "patch",
-        "policing", "profile", "published", "read_only", "rootfs", "session", "stdio", "store", "sysctl", "table", "tmpfs",
-        "trace", "tty", "tty_size", "uid_gid", "umask", "upper", "verbose", "view", "volumes", "workdir", "workdir_asked",
-        "workdir_made",
+        "allowed", "argv", "attributes", "counted", "credentials", "domainname", "env", "files", "force_segv", "group",
+        "hidden", "home", "hooks", "hostname", "image", "init", "limits", "lowers", "net", "netns", "netns_made",
+        "no_new_privs", "patch", "policing", "profile", "published", "read_only", "rights", "rootfs", "session", "shm_size",
+        "stdio", "stop_signal", "store", "sysctl", "table", "tmpfs", "trace", "tty", "tty_size", "uid_gid", "umask", "upper",
+        "verbose", "view", "volumes", "workdir", "workdir_asked", "workdir_made",
     )  # fmt: skip
 
     def __init__(self, rootfs: str | None, argv: list[bytes]) -> None:
@@ -59,7 +72,9 @@ class Settings:
         self.store: str | None = None
         self.hidden: list[bytes] = []
         self.volumes: list[Volume] = []
-        self.tmpfs: list[tuple[bytes, int | None]] = []  # where, and how many bytes
+        self.tmpfs: list[Memory] = []
+        self.shm_size: int | None = None  # bytes of /dev/shm
+        self.files: list[tuple[bytes, bytes]] = []  # files of its own that lie over those of the root, and what they hold
         self.argv = argv
         self.env: dict[bytes, bytes] = {}
         self.home = False  # whether a HOME that `env` has not is what the root's /etc/passwd says
@@ -67,8 +82,11 @@ class Settings:
         self.domainname = b"(none)"
         self.uid_gid: tuple[int, int] = (0, 0)
         self.credentials: Credentials | None = None  # in place of `uid_gid`, with groups and capabilities
+        self.rights = None  # containers.runoptions.Rights, in place of all that root may do
         self.umask = 0o022
         self.no_new_privs = False
+        self.init: str | None = None  # a program of the host's that is to be process 1 and run the command
+        self.stop_signal: int | None = None  # what the command gets where int80 gets SIGTERM
         self.workdir = b"/"
         self.workdir_asked = True  # else / will do where it is not there
         self.workdir_made = False  # whether it is made where it is not there
@@ -134,7 +152,7 @@ class Running:
         """Make everything ready and find the command, which does not run yet.  `CannotRun`."""
         self.prepare_root()
         settings, namespace = self.settings, self.sandbox.namespace
-        self._credentials = settings.credentials or Credentials(*settings.uid_gid)
+        self._credentials = self.rightful(settings.credentials or Credentials(*settings.uid_gid))
         if settings.workdir_made:
             _make_directories(namespace, settings.workdir)
         self._context = _context(namespace, settings.workdir, settings.workdir_asked)
@@ -142,6 +160,25 @@ class Running:
         if settings.home and b"HOME" not in settings.env:
             settings.env[b"HOME"] = home(namespace, self._credentials.uid)
         self._name = _find(self.sandbox, self._context, settings.argv[0], settings.env)
+        if settings.init is not None:
+            self._name = _INIT
+            settings.argv = [_INIT, b"--", *settings.argv]
+
+    @property
+    def credentials(self) -> Credentials:
+        """Who the command is when it begins."""
+        return self._credentials
+
+    @property
+    def ran_out_of_memory(self) -> bool:
+        """Whether a guest has been killed because they all held too much; where a control group keeps that, nobody knows."""
+        return self._keeper is not None and self._keeper.has_killed
+
+    def rightful(self, credentials: Credentials) -> Credentials:
+        """The same with what rights there are in this sandbox.  `CannotRun`."""
+        if self.settings.rights is not None:
+            self.settings.rights.give(credentials, self.sandbox.namespace)
+        return credentials
 
     def prepare_root(self) -> None:
         """Make the root with all that is mounted in it ready, for a command or to be looked at.  `CannotRun`."""
@@ -195,7 +232,7 @@ class Running:
         supervisor = self.supervisor = _supervisor(self.loop, self.sandbox, settings)
         self.sandbox.containers = _Hosting(self)
         if settings.view is None:
-            self.loop.told = supervisor.told
+            self.loop.told = supervisor.told if settings.stop_signal is None else self._told
         command = Command(self._name, settings.argv, settings.env)
         command.tty, command.stdio, command.more = self._tty, settings.stdio, self._more
         command.attributes, command.session = settings.attributes, settings.session
@@ -227,6 +264,10 @@ class Running:
             self._mounter.cover_init()
         finally:
             launching |= hidden
+
+    def _told(self, number: int, code: int) -> None:
+        """Whoever asks int80 to end asks the command, in the way that it has for that."""
+        self.supervisor.told(self.settings.stop_signal if number == signal.SIGTERM else number, code)
 
     def _grouped(self, pid: int) -> None:
         """Put a command into the control group of the sandbox; where that cannot be, the supervisor keeps the limits."""

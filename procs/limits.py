@@ -30,6 +30,11 @@ class Limits:
         return self.kept_memory is not None or self.kept_quota is not None
 
     @property
+    def any(self) -> bool:
+        """Whether there is a limit at all."""
+        return any(limit is not None for limit in (self.memory, self.quota, self.pids, self.shares))
+
+    @property
     def kept_memory(self) -> int | None:
         """The limit of memory that no control group keeps."""
         return None if "memory.max" in self.by_kernel else self.memory

@@ -89,7 +89,7 @@ class _Below:
 
 def _changes(upper: Upper, below: _Below, settings: Settings):
     """(letter, path) for each."""
-    asked = [volume.target for volume in settings.volumes] + [path for path, _ in settings.tmpfs]
+    asked = [volume.target for volume in settings.volumes] + [memory.target for memory in settings.tmpfs]
     made = {*_MADE, *(path.strip(b"/") for path in asked)}
     pending = [(b"", True)]  # a directory of the layer, and whether there is one below
     while pending:

@@ -62,13 +62,16 @@ def main(parser_type, name: str, words: list[str], build: commands.Build) -> int
 def run(parser, options, words: list[str], build: commands.Build) -> int:
     """`int80 run` of a container; `options` are what `words` were parsed as.  `CannotRun`."""
     store = Store()
+    if options.replace and options.name is None:
+        parser.error("--replace: give the --name of the container that is to be replaced")
     if options.restart is not None and options.rm:
         parser.error("--rm and --restart exclude each other: what is removed cannot be started again")
     wanted = commands.Wanted(
         words, options.name, _shown_root(options), options.detach, options.interactive, options.rm,
-        _policy(parser, options.restart), dict(_label(text) for text in options.label),
+        _policy(parser, options.restart), _labels(options),
         [text.partition("=")[0] for text in options.env],
         _stop_signal(parser, options.stop_signal), _seconds(parser, "--stop-timeout", options.stop_timeout, STOP_TIMEOUT),
+        _host(options), options.cidfile, options.replace,
     )  # fmt: skip
     return commands.run(store, wanted, build, detach_keys(options.detach_keys))
 
@@ -87,9 +90,44 @@ def _policy(parser, text: str | None) -> dict:
     return {"name": name, "most": int(most) if colon else 0}
 
 
-def _label(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    return name, value
+def _labels(options) -> dict[str, str]:
+    """Those of --label-file, then those of --label.  `CannotRun`."""
+    lines = []
+    for path in options.label_file:
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                lines += [line.strip() for line in file]
+        except OSError as problem:
+            raise CannotRun(f"--label-file {path}: {problem.strerror.lower()}") from None
+    texts = [line for line in lines if line and not line.startswith("#")] + options.label
+    return {name: value for name, _, value in (text.partition("=") for text in texts)}
+
+
+def _host(options) -> dict:
+    """What `inspect` shows of a container's limits and rights, in docker's words."""
+    from containers.runoptions import size
+
+    lists = {
+        "CapAdd": options.cap_add, "CapDrop": options.cap_drop, "GroupAdd": options.group_add, "Dns": options.dns,
+        "DnsSearch": options.dns_search, "ExtraHosts": options.add_host, "SecurityOpt": options.security_opt,
+    }  # fmt: skip
+    return {name: value for name, value in lists.items()} | {
+        "Memory": size("--memory", options.memory) if options.memory is not None else 0,
+        "NanoCpus": round(float(options.cpus) * 1e9) if options.cpus is not None else 0,
+        "CpuShares": int(options.cpu_shares or 0), "CpuPeriod": int(options.cpu_period or 0),
+        "CpuQuota": int(options.cpu_quota or 0), "CpusetCpus": options.cpuset_cpus or "",
+        "OomScoreAdj": int(options.oom_score_adj or 0), "Init": options.init,
+        "ShmSize": size("--shm-size", options.shm_size) if options.shm_size is not None else 0,
+        "Sysctls": dict(text.partition("=")[::2] for text in options.sysctl),
+        "Ulimits": [
+            {"Name": name, "Soft": _limit(value.partition(":")[0]), "Hard": _limit(value.rpartition(":")[2])}
+            for name, _, value in (text.partition("=") for text in options.ulimit)
+        ],
+    }  # fmt: skip
+
+
+def _limit(text: str) -> int:
+    return int(text) if text.isdecimal() else -1
 
 
 def _stop_signal(parser, text: str | None) -> int | None:

@@ -38,6 +38,9 @@ class Wanted:
     given: list[str]  # the names of variables that were asked for
     stop_signal: int | None
     stop_timeout: float
+    host: dict  # limits, rights and the like, as `inspect` shows them
+    id_file: str | None
+    replace: bool
 
 
 def settings_of(record: Record, build: Build) -> Settings:
@@ -102,7 +105,11 @@ def create(store: Store, wanted: Wanted, build: Build) -> tuple[Record, Settings
             {"Type": "bind", "Source": os.path.abspath(volume.source), "Destination": os.fsdecode(volume.target),
              "RW": not volume.read_only}
             for volume in settings.volumes
-        ] + [{"Type": "tmpfs", "Source": "", "Destination": os.fsdecode(path), "RW": True} for path, _ in settings.tmpfs],
+        ] + [
+            {"Type": "tmpfs", "Source": "", "Destination": os.fsdecode(memory.target), "RW": "ro" not in memory.options}
+            for memory in settings.tmpfs
+        ],
+        "host": wanted.host,
     }  # fmt: skip
     if settings.rootfs is not None:
         data["root"] = os.path.abspath(settings.rootfs)
@@ -140,7 +147,18 @@ def _here() -> str:
 
 def run(store: Store, wanted: Wanted, build: Build, keys: bytes) -> int:
     """Make a container and start it; attended to its end unless detached.  `CannotRun`."""
+    if wanted.id_file is not None and os.path.lexists(wanted.id_file):
+        raise CannotRun(f"--cidfile {wanted.id_file}: it is there already, as if of another container; remove it first")
+    if wanted.replace and wanted.name is not None:
+        remove(store, wanted.name, True)
     record, settings = create(store, wanted, build)
+    if wanted.id_file is not None:
+        try:
+            with open(wanted.id_file, "x") as file:
+                file.write(record.id)
+        except OSError as problem:
+            _discard(store, record)
+            raise CannotRun(f"--cidfile {wanted.id_file}: {problem.strerror.lower()}") from None
     try:
         start = Start(record, settings, lambda: settings_of(record, build))
     except CannotRun:

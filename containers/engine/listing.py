@@ -191,7 +191,7 @@ class Usage:
         before = self._before.get(record.id)
         self._before[record.id] = (now, spent)
         share = max(0.0, (spent - before[1]) / (now - before[0]) * 100) if before is not None and now > before[0] else 0.0
-        total = _memory()
+        total = record.data.get("host", {}).get("Memory") or _memory()
         return {
             "ID": record.short, "Name": record.name, "CPUPerc": f"{share:.2f}%", "MemUsage": f"{human(memory)} / {human(total)}",
             "MemPerc": f"{memory / total * 100:.2f}%", "BlockIO": f"{human(read)} / {human(written)}", "PIDs": str(tasks),
@@ -234,6 +234,7 @@ def inspected(record: Record) -> dict:
             "Running": status in ("running", "paused"),
             "Paused": status == "paused",
             "Restarting": status == "restarting",
+            "OOMKilled": data.get("out_of_memory", False),
             "Pid": data["pid"] if record.is_live() else 0,
             "ExitCode": data["exit_code"],
             "Error": data["error"],
@@ -267,6 +268,7 @@ def inspected(record: Record) -> dict:
             "PortBindings": {f"{guest}/tcp": [{"HostPort": str(host)}] for guest, host in data["ports"].items()},
             "ReadonlyRootfs": data["read_only"],
             "PidsLimit": data["pids_limit"],
+            **data.get("host", {}),
             "RestartPolicy": {"Name": data["restart"]["name"], "MaximumRetryCount": data["restart"]["most"]},
         },
         "CreateCommand": ["int80", "run", *data["words"]],

@@ -126,7 +126,7 @@ class Monitor:
         settings.stdio = self._streams.inner
         self._running = Running(settings, self._loop, self._streams.tty)
         self._running.prepare()
-        self._user = (settings.credentials or Credentials(*settings.uid_gid)).copy()  # which init may change for itself
+        self._user = self._running.credentials.copy()  # which init may change for itself
 
     def _report(self, message: dict) -> None:
         with contextlib.suppress(OSError):
@@ -188,6 +188,7 @@ class Monitor:
 
     def _drained(self) -> None:
         """All that it has written is in the log."""
+        out_of_memory = self._running.ran_out_of_memory
         self._running.close()
         self._running = None
         gc.collect()  # descriptors of its root
@@ -198,6 +199,7 @@ class Monitor:
         self._record.container.write(
             status="restarting" if again else "exited", pid=os.getpid() if again else 0, exit_code=self._status,
             finished=now(), stopped=self._stopping, restarts=data["restarts"] + again,
+            out_of_memory=out_of_memory,
         )  # fmt: skip
         for peer, last in list(self._waiting.items()):
             if not (last and again):
@@ -372,7 +374,7 @@ class Monitor:
             from containers.images.run import find_user
 
             uid, gid, groups, _ = find_user(self._running.sandbox.namespace, wanted["user"])
-            who = Credentials(uid, gid, groups)
+            who = self._running.rightful(Credentials(uid, gid, groups))
         tty = descriptors[0] if wanted["terminal"] else None
         stdio = None if tty is not None else tuple(descriptors[:3])
         env = settings.env | {os.fsencode(name): os.fsencode(value) for name, value in wanted["env"].items()}
@@ -381,7 +383,9 @@ class Monitor:
         workdir = settings.workdir if wanted["workdir"] is None else os.fsencode(wanted["workdir"])
         argv = [os.fsencode(word) for word in wanted["argv"]]
         ended = None if wanted["detach"] else partial(self._command_ended, peer)
-        pid = self._running.execute(argv, env, workdir, who, stdio, tty, ended)
+        pid = self._running.execute(
+            argv, env, workdir, who, stdio, tty, ended, settings.attributes, settings.umask, settings.no_new_privs
+        )
         if ended is not None:
             self._commands[peer] = pid
         peer.send({"pid": pid})

@@ -200,6 +200,18 @@ def find_user(namespace: Namespace, text: str) -> tuple[int, int, tuple[int, ...
     return uid, gid if found is None else found, tuple(groups), home
 
 
+def find_group(namespace: Namespace, text: str) -> int:
+    """The number of a group by name or number.  `ImageError`."""
+    wanted = os.fsencode(text)
+    number = _number(wanted)
+    for fields in _lines(namespace, b"/etc/group", 4) if number is None else ():
+        if fields[0] == wanted:
+            number = _number(fields[2])
+    if number is None:
+        raise ImageError(f"{shown(text)}: there is no such group in the root's /etc/group; give a number, or another name")
+    return number
+
+
 def _number(text: bytes) -> int | None:
     return int(text) if text.isdigit() and len(text) < 11 and int(text) <= _ID_MAX else None
 
@@ -220,12 +232,12 @@ def _lines(namespace: Namespace, path: bytes, fields: int) -> list[list[bytes]]:
 # -- the command line ---------------------------------------------------------------------------
 
 
-def prepare(word: str, when: str, platform: str | None) -> ImageRoot:
+def prepare(word: str, when: str, platform: str | None, quiet: bool = False) -> ImageRoot:
     """The image that `int80 run` names, pulled if need be.  `ImageError`."""
     store, limits = Store(), Limits()
     wanted = parse_platform(platform) if platform is not None else None
     try:
-        with shown_progress() as progress:
+        with shown_progress(quiet) as progress:
             image = pull.get(store, word, when, wanted, limits, progress)
             return ImageRoot(store, image, limits, progress)
     except KeyboardInterrupt:

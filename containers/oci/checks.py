@@ -220,22 +220,23 @@ def _check_sysctl(config: Config, namespaces: set[str], name: str, value: str, p
     path = f'linux.sysctl["{name}"]'
     _text(problems, path, value)
     plain = sysctl_name(name)
-    if plain in _IPC_SYSCTLS or plain.startswith("fs.mqueue."):
-        needed = "ipc"
-    elif plain.startswith("net."):
-        needed = "network"
-    elif plain == "kernel.domainname":
-        needed = "uts"
-        if config.domainname:
-            raise problems.error(path, "says what domainname says too")
-    elif plain == "kernel.hostname":
-        needed = "uts"
-        if config.hostname:
-            raise problems.error(path, "says what hostname says too")
-    else:
+    needed = namespace_of(plain)
+    if needed is None:
         raise problems.error(path, "cannot be set for one container: it is no namespace's")
+    for other in ("hostname", "domainname"):
+        if plain == f"kernel.{other}" and getattr(config, other):
+            raise problems.error(path, f"says what {other} says too")
     if needed not in namespaces:
         raise problems.error(path, f"needs a {needed} namespace")
+
+
+def namespace_of(sysctl: str) -> str | None:
+    """The kind of namespace that a variable is of, by its name with dots; None for one that is the whole machine's."""
+    if sysctl in _IPC_SYSCTLS or sysctl.startswith("fs.mqueue."):
+        return "ipc"
+    if sysctl.startswith("net."):
+        return "network"
+    return "uts" if sysctl in ("kernel.hostname", "kernel.domainname") else None
 
 
 def sysctl_name(name: str) -> str:

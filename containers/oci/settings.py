@@ -327,7 +327,7 @@ def _cpu(cpu: CPU, settings: Settings, files: dict[str, str], group_only) -> Non
         limits.shares = cpu.shares
         files["cpu.weight"] = str(limits.weight)
         if cpu.shares < _USUAL_SHARES:
-            settings.attributes.nice = min(19, round(math.log(_USUAL_SHARES / max(cpu.shares, 2), 1.25)))
+            settings.attributes.nice = niceness(cpu.shares)
         elif cpu.shares > _USUAL_SHARES:
             group_only("cpu.shares", "cpu.weight", limits.weight)
     if cpu.cpus:
@@ -339,6 +339,11 @@ def _cpu(cpu: CPU, settings: Settings, files: dict[str, str], group_only) -> Non
     ):  # fmt: skip
         if value:
             group_only(f"cpu.{name}", file, value)
+
+
+def niceness(shares: int) -> int:
+    """Steps of nice(2) that leave others as much more of a processor as fewer shares than usual would."""
+    return max(0, min(19, round(math.log(_USUAL_SHARES / max(shares, 2), 1.25))))
 
 
 # -- errors -----------------------------------------------------------------------------------------

@@ -265,6 +265,16 @@ def _add_sandbox_options(parser: _Parser, *of_hostname: str) -> None:
     add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
 
 
+def _signal(parser: _Parser, text: str) -> int:
+    from containers.images.errors import ImageError
+    from containers.images.run import signal_number
+
+    try:
+        return signal_number(text)
+    except ImageError:
+        parser.error(f"--stop-signal {text}: no signal; give a name or a number, as in INT or 2")
+
+
 def _parsed(parser: _Parser, arguments: list[str]) -> argparse.Namespace:
     """The options, up to the first word that is none: a bare ``--trace`` takes no file, a value may begin with a dash, and
     what takes no value takes ``true`` and ``false``, as docker's flags do."""
@@ -351,12 +361,10 @@ def _run_settings(parser: _Parser, options: argparse.Namespace, arguments: list[
         from containers.rootfs import default_root
 
         settings.rootfs = default_root(None if options.busybox == "auto" else options.busybox)
-    if image is not None and options.stop_signal is None and image.stop_signal != signal.SIGTERM:
+    if options.stop_signal is not None:
+        settings.stop_signal = _signal(parser, options.stop_signal)
+    elif image is not None and image.stop_signal != signal.SIGTERM:
         settings.stop_signal = image.stop_signal
-    elif options.stop_signal is not None:
-        from containers.images.run import signal_number
-
-        settings.stop_signal = signal_number(options.stop_signal)
     if image is not None or any(getattr(options, name) for name in _FURTHER):
         from containers import runoptions
 

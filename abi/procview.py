@@ -86,7 +86,7 @@ class ProcView:
 
     def last(self) -> int:
         """The highest number of a task."""
-        return max(self._tree.guest(tid) for tid in self._tree.tasks)
+        return max((self._tree.guest(tid) for tid in self._tree.tasks), default=0)
 
     def uid(self, uid: int) -> int:
         return self._sandbox.guest_uid(uid)

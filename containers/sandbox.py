@@ -442,6 +442,8 @@ def _find(sandbox: Sandbox, context: FsContext, command: bytes, env: dict[bytes,
     """The guest path of the command, looked up as a shell does; 127 and 126 as shells have them."""
     if b"/" in command:
         candidates = [command]
+    elif not command:
+        candidates = []
     else:
         path = env.get(b"PATH", DEFAULT_PATH)
         candidates = [(directory or b".") + b"/" + command for directory in path.split(b":")]

@@ -279,3 +279,10 @@ def test_an_image_is_made_of_a_container_and_run(engine, container, tmp_path):
     engine("start", "two")  # which keeps the image it lies over
     assert engine("wait", "two").stdout != "0\n"  # there is nothing to remove any more
     engine("rm", "two")
+
+
+def test_proc_of_a_container_that_does_not_run_is_copied(engine, tmp_path):
+    engine.run("true", options=("--name", "one"))
+    engine("cp", "one:/proc", str(tmp_path / "proc"))
+    assert (tmp_path / "proc/loadavg").read_text().split()[3:] == ["1/0", "0"]
+    assert not (tmp_path / "proc/self/status").exists()

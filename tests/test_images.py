@@ -322,10 +322,41 @@ def test_a_damaged_index_is_one_line(command, layout: Layout, damage: bytes):
     refused(command("pull", "oci:layout", status=125), "oci:layout")
 
 
-def test_a_named_pipe_for_an_index_holds_nobody_up(command, layout: Layout):
-    (layout.path / "index.json").unlink()
-    os.mkfifo(layout.path / "index.json")
-    refused(command("pull", "oci:layout", status=125), "oci:layout")
+@pytest.mark.parametrize("which", ["index.json", "blob"])
+def test_a_pipe_in_a_layout_is_not_waited_for(command, image, layout: Layout, home: Path, which: str):
+    image()
+    blobs = (layout.path / "blobs/sha256").iterdir()
+    file = layout.path / which if which != "blob" else max(blobs, key=lambda blob: blob.stat().st_size)
+    file.unlink()
+    os.mkfifo(file)
+    refused(command("pull", "oci:layout", status=None), "is no file")
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"WorkingDir": "/a\0b"}, "zero byte in its WorkingDir"),
+        ({"WorkingDir": "/proc/self/fd"}, "/proc/self/fd: no such file or directory"),
+        ({"Cmd": ["echo", "a\0b"]}, "zero byte in its command"),
+        ({"StopSignal": "NONE"}, "StopSignal NONE: no signal"),
+    ],
+)
+def test_a_config_that_nobody_could_keep_is_one_line(command, image, config: dict, said: str):
+    refused(command("run", image(config), status=None), said)
+
+
+def test_a_command_without_a_name_is_not_found(command, image):
+    done = command("run", image({"Cmd": [""]}), status=127)
+    assert done.stderr.splitlines()[-1] == "int80: : not found in the root"
+
+
+def test_a_sandbox_of_an_image_knows_its_own_name(command, image, layout: Layout):
+    name = image(entries=(directory("etc/x"),))
+    done = command("run", "-h", "me", "--rm", name, "cat", "/etc/hosts", "/etc/hostname")
+    assert "127.0.0.1\tlocalhost\n" in done.stdout and "127.0.1.1\tme\n" in done.stdout and done.stdout.endswith("\nme\n")
+    if os.path.exists("/etc/resolv.conf"):
+        done = command("run", "--net", "host", name, "cat", "/etc/resolv.conf")
+        assert done.stdout == Path("/etc/resolv.conf").read_text()
 
 
 def test_a_blob_that_is_not_what_its_digest_says_is_refused(command, image, layout: Layout, home: Path):

@@ -321,3 +321,14 @@ def test_damage_anywhere_in_an_archive_never_ends_in_a_traceback(tmp_path_factor
     except ImageError as problem:
         assert "\n" not in str(problem)
     unpacked.check_outside()
+
+
+@pytest.mark.parametrize("name", [".wh.etc/passwd", "a/.wh.b/c"])
+def test_nothing_is_below_a_whiteout(unpacked: Unpacked, name: str):
+    with pytest.raises(ImageError, match="through a whiteout"):
+        unpacked(tar(entry(name)))
+
+
+def test_what_aufs_kept_for_itself_is_passed_over(unpacked: Unpacked):
+    root = unpacked(tar(entry("a/b"), entry(".wh..wh.aufs"), entry(".wh..wh.plnk/1.2", data=b"x"), directory("a/.wh..wh.int80")))
+    assert [sorted(names) for _, *names in ((path, *inner) for path, _, inner in os.walk(root))] == [[], ["b"]]

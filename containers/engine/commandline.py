@@ -70,7 +70,7 @@ def run(parser, options, words: list[str], build: commands.Build) -> int:
         words, options.name, _shown_root(options), options.detach, options.interactive, options.rm,
         _policy(parser, options.restart), _labels(options),
         [text.partition("=")[0] for text in options.env],
-        _stop_signal(parser, options.stop_signal), _seconds(parser, "--stop-timeout", options.stop_timeout, STOP_TIMEOUT),
+        _seconds(parser, "--stop-timeout", options.stop_timeout, STOP_TIMEOUT),
         _host(options), options.cidfile, options.replace,
     )  # fmt: skip
     return commands.run(store, wanted, build, detach_keys(options.detach_keys))
@@ -128,15 +128,6 @@ def _host(options) -> dict:
 
 def _limit(text: str) -> int:
     return int(text) if text.isdecimal() else -1
-
-
-def _stop_signal(parser, text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        return signal_number(text)
-    except ContainerError:
-        parser.error(f"--stop-signal {text}: no signal; give a name or a number, as in INT or 2")
 
 
 def _seconds(parser, option: str, text: str | None, otherwise):

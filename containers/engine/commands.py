@@ -36,7 +36,6 @@ class Wanted:
     restart: dict
     labels: dict[str, str]
     given: list[str]  # the names of variables that were asked for
-    stop_signal: int | None
     stop_timeout: float
     host: dict  # limits, rights and the like, as `inspect` shows them
     id_file: str | None
@@ -83,7 +82,7 @@ def create(store: Store, wanted: Wanted, build: Build) -> tuple[Record, Settings
     """A new container, locked, and its settings.  `CannotRun`; then nothing of it is left."""
     settings = build(wanted.words, None)
     image = settings.image.image if settings.image is not None else None
-    stop_signal = settings.image.stop_signal if settings.image is not None else signal.SIGTERM
+    stop_signal = settings.stop_signal if settings.stop_signal is not None else signal.SIGTERM
     data = {
         "created": now(), "status": "created", "pid": 0, "started": "", "finished": "", "exit_code": 0, "error": "",
         "stopped": False, "restarts": 0,
@@ -94,7 +93,7 @@ def create(store: Store, wanted: Wanted, build: Build) -> tuple[Record, Settings
         "tty": settings.tty, "open_stdin": wanted.interactive, "stdin_once": wanted.interactive and not wanted.detach,
         "auto_remove": wanted.auto_remove, "restart": wanted.restart, "labels": wanted.labels,
         "given": [name for name in wanted.given if os.fsencode(name) in settings.env],
-        "stop_signal": int(stop_signal if wanted.stop_signal is None else wanted.stop_signal),
+        "stop_signal": int(stop_signal),
         "stop_timeout": wanted.stop_timeout,
         "hostname": os.fsdecode(settings.hostname),
         "user": settings.image.user if settings.image is not None else "{}:{}".format(*settings.uid_gid),

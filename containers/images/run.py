@@ -101,6 +101,8 @@ class ImageRoot:
             result = (self.execution.entrypoint or []) + (words or self.execution.cmd or [])
         if not result:
             raise ImageError(f"{self.image.shown()}: the image says no command; give one after its name")
+        for word in result:
+            self._check(word, "command")
         return result
 
     def environment(self) -> dict[bytes, bytes]:
@@ -112,15 +114,24 @@ class ImageRoot:
                 env[os.fsencode(name)] = os.fsencode(value)
         return env
 
+    def _check(self, text: str, what: str) -> None:
+        """`ImageError` where what the config says can be no argument of a call."""
+        if "\0" in text:
+            raise ImageError(f"{self.image.shown()}: there is a zero byte in its {what}")
+
     @property
     def workdir(self) -> str:
         path = self.execution.working_dir or "/"
+        self._check(path, "WorkingDir")
         return path if path.startswith("/") else "/" + path
 
     @property
     def stop_signal(self) -> int:
         """The number of the signal that asks the command to end.  `ImageError`."""
-        return signal_number(self.execution.stop_signal) if self.execution.stop_signal else _STOP
+        try:
+            return signal_number(self.execution.stop_signal) if self.execution.stop_signal else _STOP
+        except ImageError as problem:
+            raise ImageError(f"{self.image.shown()}: StopSignal {problem}; give another with --stop-signal") from None
 
     @property
     def volumes(self) -> list[bytes]:

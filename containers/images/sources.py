@@ -6,6 +6,7 @@ A source says what its manifest is and brings blobs into the store, checked; `pu
 from __future__ import annotations
 
 import os
+import stat
 import tarfile
 import tempfile
 from pathlib import Path
@@ -156,8 +157,11 @@ class FromLayout(_Layout):
 
     def _open(self, path: str):
         try:
-            # A named pipe holds nobody up, and has nothing in it.
-            return open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._directory), "rb")
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=self._directory)
+            if not stat.S_ISREG(os.fstat(fd).st_mode):  # nor is a pipe waited for
+                os.close(fd)
+                raise ImageError(f"{self.name}: {path} is no file")
+            return open(fd, "rb")
         except OSError as problem:
             if path == "index.json" and isinstance(problem, FileNotFoundError):
                 raise NotFound(f"{self.name}: no OCI image layout; there is no index.json in it") from None

@@ -26,7 +26,7 @@ from vfs import kernel
 from vfs.hostfs import HostFs, HostNode
 from vfs.journal import escape
 from vfs.kernel import self_path
-from vfs.layerdirs import WHITEOUT
+from vfs.layerdirs import OPAQUE, WHITEOUT
 from vfs.owners import Beside
 
 _CHUNK = 1 << 18
@@ -35,6 +35,7 @@ _PATH_MAX = 4096
 _ENTRIES_MAX = 4_000_000
 _FREE = 512 << 20  # bytes up to which a layer may be as well compressed as it likes
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\0": "xz", b"BZh": "bzip2"}
+_META = b".wh..wh."
 _XATTR = "SCHILY.xattr."
 _BENEATH = kernel.RESOLVE_BENEATH | kernel.RESOLVE_NO_SYMLINKS | kernel.RESOLVE_NO_MAGICLINKS
 _DIRECTORY = kernel.how(os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, 0, _BENEATH)
@@ -254,6 +255,10 @@ class _Tree:
     def add(self, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
         """Make what an entry says.  `ImageError`."""
         names = names_of(member.name)
+        if any(name.startswith(_META) for name in names) and names[-1] != OPAQUE:
+            return  # what aufs kept of its own, and is passed over by everybody
+        if any(name.startswith(WHITEOUT) for name in names[:-1]):
+            raise ImageError(f"{shown(member.name)}: its path leads through a whiteout, below which nothing can be")
         try:
             if not names:
                 if not member.isdir():

@@ -23,6 +23,12 @@ _COMMANDS = {
     "pull": "fetch images into the store",
     "images": "list the images of the store",
     "rmi": "remove images from the store",
+    "tag": "give an image more names",
+    "save": "write images to a file, as docker does",
+    "load": "take up the images of such a file",
+    "history": "show how an image was made",
+    "login": "keep a name and a password for a registry",
+    "logout": "forget them",
     "import": "make an image of a root tarball",
     "export": "write an image or a root for other tools",
     "commit": "make an image of what a sandbox has changed",
@@ -34,7 +40,7 @@ _RUNTIME_COMMANDS = (
 )  # fmt: skip
 _EVERYDAY_COMMANDS = (
     "ps", "start", "restart", "stop", "kill", "rm", "wait", "logs", "attach", "exec", "cp", "diff", "inspect", "stats", "top",
-    "rename", "pause", "unpause", "port",
+    "rename", "pause", "unpause", "port", "prune", "exists",
 )  # fmt: skip
 _RUNTIME_OPTIONS = ("root", "log", "log-format", "criu", "rootless", "cgroup-manager", "debug", "systemd-cgroup")
 _BUNDLE_RUN = {  # the options of an OCI `run`, and whether each takes a value
@@ -75,6 +81,10 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: list[str] | None = None) -> None:
     """The `int80` command; exits with the guest's status, or 125 for a failure of ours."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] in (["image"], ["container"], ["system"]) and len(arguments) > 1:
+        from containers.words import without_group
+
+        arguments = without_group(arguments)
     if arguments and _is_for_runtime(arguments):
         from containers.oci.commandline import main as runtime
 
@@ -96,7 +106,8 @@ def main(arguments: list[str] | None = None) -> None:
     if not arguments:
         sys.stderr.write(_overview())
     else:
-        sys.stderr.write(f"int80: unknown command {arguments[0]!r}; there are {', '.join(_COMMANDS)}\n")
+        every = dict.fromkeys((*_COMMANDS, *_EVERYDAY_COMMANDS, *_RUNTIME_COMMANDS))
+        sys.stderr.write(f"int80: unknown command {arguments[0]!r}; there are {', '.join(every)}\n")
     sys.exit(EXIT_FAILURE)
 
 

@@ -20,6 +20,26 @@ _TAKES = {  # options with a value, of all kinds of command
 }  # fmt: skip
 
 
+_IMAGES = {"ls": "images", "list": "images", "rm": "rmi", "remove": "rmi"}
+_SAME = ("pull", "tag", "save", "load", "history", "import")
+_CONTAINERS = {"ls": "ps", "list": "ps", "remove": "rm"}
+
+
+def without_group(words: list[str]) -> list[str]:
+    """The words of `image ...`, `container ...` and `system ...` as those of the command that is meant; None if there is none."""
+    group, command, *rest = words
+    if command == "prune" or (command == "exists" and group != "system"):
+        return [command, group, *rest]
+    if command == "inspect" and group != "system":
+        return ["inspect", "--type", group, *rest]
+    match group:
+        case "image" if command in _IMAGES or command in _SAME:
+            return [_IMAGES.get(command, command), *rest]
+        case "container":
+            return [_CONTAINERS.get(command, command), *rest]
+    return words
+
+
 def name_bundle_container(command: str, words: list[str]) -> bool:
     """Whether words that follow a command name a container that `create`, or `run` with a bundle, has made."""
     name = _first(words, _TAKES.get(command, ()))

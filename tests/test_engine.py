@@ -469,3 +469,19 @@ def test_killing_whatever_runs_at_any_moment_loses_no_file(engine):
     assert "precious" in engine("cp", "one:/file", "-").stdout
     engine("start", "one")
     assert engine("wait", "one").stdout == "0\n"
+
+
+def test_containers_are_listed_by_what_they_are_of_and_pruned(engine):
+    engine.run("true", options=("--name", "first", "-l", "x=1"))
+    engine.run("sleep", "1000", options=("-d", "--name", "second", "-v", f"{engine.root}:/seen:ro"))
+    assert engine.names("-a", "--filter", "since=first") == ["second"]
+    assert engine.names("-a", "--filter", "name=^f") == ["first"]
+    assert engine.names("-a", "--filter", "volume=/seen") == ["second"]
+    assert engine.names("-a", "--filter", f"ancestor={engine.root}") == ["second", "first"]
+    table = engine("container", "ls", "--format", "table {{.Names}}\\t{{.Mounts}}").stdout
+    assert [line.split() for line in table.splitlines()] == [["NAMES", "MOUNTS"], ["second", "/seen"]]
+    assert engine("inspect", "-f", "{{range .Mounts}}{{.Destination}}={{.RW}}{{end}}", "second").stdout == "/seen=false\n"
+    first = engine.inspect("first")["Id"]
+    assert engine("container", "prune", "-f").stdout == f"{first}\n"
+    assert engine("container", "exists", "first", check=False).returncode == 1
+    assert engine.names("-a") == ["second"]

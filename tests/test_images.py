@@ -710,3 +710,100 @@ def test_a_damaged_store_is_said_and_can_be_removed(command, image, home: Path):
 def test_a_layer_directory_is_never_outside_the_store():
     with pytest.raises(ImageError):
         layers.place_of("sha256:../../../../etc")
+
+
+# -- lists, names, archives of several --------------------------------------------------------------
+
+
+def test_images_are_listed_by_name_filter_and_template(command, layout: Layout, busybox: Path):
+    layout.image([busybox_layer(busybox)], {"Labels": {"kind": "a"}}, tag="a")
+    layout.image([busybox_layer(busybox)], {"Labels": {"kind": "b"}}, tag="b")
+    command("pull", "oci:layout:a", "oci:layout:b")
+    command("tag", "layout:a", "quay.io/some/thing", "other:1")
+
+    def listed(*words: str) -> set[str]:
+        return set(command("images", "--format", "{{.Repository}}:{{.Tag}}", *words).stdout.split())
+
+    assert listed() == {"localhost/layout:a", "localhost/layout:b", "quay.io/some/thing:latest", "other:1"}
+    assert listed("layout") == {"localhost/layout:a", "localhost/layout:b"}
+    assert listed("quay.io/*/*") == {"quay.io/some/thing:latest"}
+    assert listed("--filter", "label=kind=b") == {"localhost/layout:b"}
+    assert listed("--filter", "dangling=true") == set()
+    table = command("images", "--format", r"table {{.Repository}}\t{{.ID}}", "other").stdout
+    assert table.split()[:4] == ["REPOSITORY", "IMAGE", "ID", "other"]
+    whole = command("images", "-q", "--no-trunc").stdout.split()
+    assert len(whole) == 2 and all(line.startswith("sha256:") for line in whole)
+    assert "sha256:" in command("images", "--digests", "other").stdout
+    refused(command("images", "--filter", "colour=red", status=None), "dangling=")
+
+
+def test_an_image_is_inspected_and_its_history_told(command, layout: Layout, busybox: Path):
+    history = [{"created_by": "COPY root /", "created": "2026-01-01T00:00:00Z"}, {"created_by": "CMD sh", "empty_layer": True}]
+    layout.image([busybox_layer(busybox)], {"Cmd": ["sh"], "Healthcheck": {"Test": ["NONE"]}}, history=history, author="me")
+    command("pull", "oci:layout")
+    (found,) = json.loads(command("image", "inspect", "layout").stdout)
+    assert (found["RepoTags"], found["Author"]) == (["localhost/layout:latest"], "me")
+    assert found["Config"]["Healthcheck"] == {"Test": ["NONE"]}
+    form = '{{.Os}} {{join .Config.Cmd ","}} {{len .RootFS.Layers}}'
+    assert command("inspect", "--format", form, "layout").stdout == "linux sh 1\n"
+    assert command("history", "--format", "{{.CreatedBy}}", "layout").stdout == "CMD sh\nCOPY root /\n"
+    assert command("image", "exists", "layout").returncode == 0
+    assert command("image", "exists", "nothing", status=1).returncode == 1
+    refused(command("inspect", "nothing", status=None), "nothing")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_several_images_are_saved_and_loaded(command, layout: Layout, busybox: Path, home: Path, compressed: bool):
+    layout.image([busybox_layer(busybox)], {"Cmd": ["echo", "one"]}, tag="a")
+    layout.image([busybox_layer(busybox), tar(entry("more"))], {"Cmd": ["echo", "two"]}, tag="b")
+    command("pull", "oci:layout:a", "oci:layout:b")
+    command("tag", "layout:a", "second:name")
+    command("save", "-o", "saved.tar", "layout:a", "layout:b", "second:name")
+    if compressed:
+        (home / "saved.tar").write_bytes(gzip.compress((home / "saved.tar").read_bytes()))
+    command("rmi", "--all")
+    assert command("images", "-q").stdout == ""
+    done = command("load", "-i", "saved.tar")
+    assert done.stdout == "Loaded image: localhost/layout:a, second:name\nLoaded image: localhost/layout:b\n"
+    assert command("run", "second:name").stdout == "one\n"
+    assert command("run", "layout:b").stdout == "two\n"
+
+
+def test_an_oci_archive_is_loaded_from_the_standard_input(int80: list[str], command, image, home: Path):
+    command("pull", image())
+    command("save", "--format", "oci-archive", "-o", "saved.tar", "layout")
+    with open(home / "saved.tar", "rb") as file:
+        done = subprocess.run([*int80, "load", "-q"], stdin=file, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Loaded image: localhost/loaded:latest\n", "")
+    (home / "saved.tar").write_bytes(b"nothing of the kind" * 99)
+    refused(command("load", "-i", "saved.tar", status=None), "saved.tar: not a tar archive")
+
+
+def test_one_image_packed_in_two_ways_goes_by_its_id(command, image):
+    command("pull", image())
+    command("save", "-o", "saved.tar", "layout")
+    command("tag", "layout", "first:1")
+    command("load", "-i", "saved.tar")
+    identity = command("images", "-q").stdout.strip()
+    assert command("run", identity, "echo", "runs").stdout == "runs\n"
+    command("rmi", identity)
+    assert command("images", "-q").stdout == ""
+
+
+def test_images_without_a_name_are_pruned_and_others_with_all(command, layout: Layout, busybox: Path):
+    layout.image([busybox_layer(busybox)], {"Cmd": ["a"]}, tag="x")
+    command("pull", "oci:layout:x")
+    layout.image([busybox_layer(busybox)], {"Cmd": ["b"]}, tag="x")
+    command("pull", "oci:layout:x")
+    assert len(command("images", "-q").stdout.split()) == 2
+    assert "Go on?" in command("image", "prune", stdin="n\n").stdout
+    assert len(command("images", "-q").stdout.split()) == 2
+    command("image", "prune", "--force")
+    assert len(command("images", "-q").stdout.split()) == 1
+    command("image", "prune", "-af")
+    assert command("images", "-q").stdout == ""
+
+
+def test_an_image_that_is_not_there_is_no_failure_with_force(command):
+    assert command("rmi", "-f", "nothing").stdout == ""
+    refused(command("rmi", status=None), "--all")

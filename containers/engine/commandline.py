@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 
 from containers.engine import commands, listing
 from containers.engine.attachment import DETACH_KEYS, detach_keys
 from containers.engine.record import Record, Store
+from containers.images.reference import familiar
 from containers.oci.commandline import signal_number
 from containers.oci.state import ContainerError
 from containers.sandbox import CannotRun
@@ -41,6 +43,8 @@ COMMANDS = {
     "pause": "stop all processes of containers for a while",
     "unpause": "let the processes of paused containers go on",
     "port": "list the ports that a container publishes",
+    "prune": "remove what nobody uses: containers that have ended, images without a name",
+    "exists": "say by the exit status whether there is a container or an image of a name",
 }
 
 
@@ -189,13 +193,20 @@ def _ps(parser, words: list[str], build) -> int:
     return 0
 
 
+def _pattern(text: str, value: str) -> re.Pattern:
+    try:
+        return re.compile(value)
+    except re.error as problem:
+        raise CannotRun(f"--filter {text}: no regular expression: {problem}") from None
+
+
 def _matches(parser, record: Record, text: str) -> bool:
     key, _, value = text.partition("=")
     match key:
         case "status":
             return record.status() == value
         case "name":
-            return value in record.name
+            return bool(_pattern(text, value).search(record.name))
         case "id":
             return record.id.startswith(value)
         case "label":
@@ -204,7 +215,22 @@ def _matches(parser, record: Record, text: str) -> bool:
             return name in labels and (not equals or labels[name] == wanted)
         case "exited":
             return record.status() == "exited" and str(record.data["exit_code"]) == value
-    parser.error(f"--filter {text}: there are status=, name=, id=, label= and exited=")
+        case "ancestor":
+            data = record.data
+            known = {data["image"], data["image_id"], familiar(data["image"]), familiar(data["image"]).rpartition(":")[0]}
+            names = {familiar(data["image"]).removeprefix("localhost/"), data["image"].removeprefix("localhost/")}
+            names |= {name.rpartition(":")[0] for name in names}
+            digits = data["image_id"].partition(":")[2]
+            return value in known | names or (len(value) >= 12 and digits.startswith(value.removeprefix("sha256:")))
+        case "before" | "since":
+            moment = Store().find(value).data["created"]
+            return record.data["created"] < moment if key == "before" else record.data["created"] > moment
+        case "volume":
+            return any(value in (mount["Source"], mount["Destination"]) for mount in record.data["mounts"])
+        case "publish":
+            return any(value.partition("/")[0] in (guest, str(host)) for guest, host in record.data["ports"].items())
+    known_keys = "status, name, id, label, exited, ancestor, before, since, volume and publish"
+    parser.error(f"--filter {text}: give KEY=VALUE; there are {known_keys}")
 
 
 def _top(parser, words: list[str], build) -> int:
@@ -225,15 +251,69 @@ def _inspect(parser, words: list[str], build) -> int:
     from containers.engine.template import fill
 
     parser.add_argument("-f", "--format", metavar="FORM", default="json", help="json, or a template as '{{.State.Pid}}'")
+    parser.add_argument("--type", choices=("container", "image", "all"), default="all", help="look among these alone")
     options, names = _names(parser, words)
-    store = Store()
     found: list[dict] = []
-    status = _each(names, lambda name: found.append(listing.inspected(store.find(name))), False)
+    status = _each(names, lambda name: found.append(_inspected(name, options.type)), False)
     if options.format == "json":
         print(json.dumps(found, indent=4))
     else:
         for one in found:
             print(fill(options.format, one))
+    return status
+
+
+def _inspected(name: str, kind: str) -> dict:
+    """A container, or the image of a name that no container has.  `CannotRun`."""
+    store = Store()
+    if kind == "container" or (kind == "all" and store.lookup(name) is not None):
+        return listing.inspected(store.find(name))
+    from containers.images.kept import inspected
+    from containers.images.store import Store as Images
+
+    images = Images()
+    if kind == "all" and not images.knows(name):
+        return listing.inspected(store.find(name))
+    return inspected(images, images.find(name))
+
+
+def _exists(parser, words: list[str], build) -> int:
+    parser.add_argument("kind", choices=("container", "image"))
+    parser.add_argument("name", metavar="NAME")
+    options = parser.parse_args(words)
+    if options.kind == "container":
+        return int(Store().lookup(options.name) is None)
+    from containers.images.store import Store as Images
+
+    return int(not Images().knows(options.name))
+
+
+def _prune(parser, words: list[str], build) -> int:
+    parser.add_argument("kind", choices=("container", "image", "system"))
+    parser.add_argument("-f", "--force", action="store_true", help="do not ask")
+    parser.add_argument("-a", "--all", action="store_true", help="all images that no container is made of")
+    options = parser.parse_args(words)
+    what = ["containers that have ended"] if options.kind != "image" else []
+    if options.kind != "container":
+        what.append("images that no container is made of" if options.all else "images without a name")
+    if not options.force:
+        sys.stdout.write(f"This removes all {' and all '.join(what)}. Go on? [y/N] ")
+        sys.stdout.flush()
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            return 0
+    status = 0
+    if options.kind != "image":
+        store = Store()
+        names = [record.id for record in store.all() if not record.is_live()]
+        status = _each(names, lambda name: commands.remove(store, name, False))
+    if options.kind != "container":
+        from containers.images.kept import unused
+        from containers.images.store import Store as Images
+
+        images = Images()
+        if ids := [image.descriptor.digest for image in unused(images, options.all)]:
+            for digest in images.remove(ids)[1]:
+                print(digest)
     return status
 
 
@@ -444,4 +524,5 @@ _ACTIONS = {
     "ps": _ps, "start": _start, "restart": _restart, "stop": _stop, "kill": _kill, "rm": _rm, "wait": _wait, "logs": _logs,
     "attach": _attach, "exec": _exec, "cp": _cp, "diff": _diff, "inspect": _inspect, "stats": _stats, "top": _top,
     "rename": _rename, "commit": _commit, "export": _export, "pause": _pause, "unpause": _unpause, "port": _port,
+    "prune": _prune, "exists": _exists,
 }  # fmt: skip

@@ -387,8 +387,6 @@ def stats(store: Store, names: list[str], once: bool, form: str) -> None:
     """Show what containers use, anew every second unless `once`.  `CannotRun`."""
     import json
 
-    from containers.engine.template import fill
-
     def chosen() -> list[Record]:
         found = [store.find(name) for name in names] if names else store.all()
         if not names:
@@ -404,9 +402,12 @@ def stats(store: Store, names: list[str], once: bool, form: str) -> None:
             rows = usage.rows(records)
             if form == "table":
                 listing.show(listing.stats_table(rows))
-            else:
+            elif form == "json":
                 for row in rows:
-                    print(json.dumps(row) if form == "json" else fill(form, row), flush=True)
+                    print(json.dumps(row), flush=True)
+            else:
+                listing.print_rows(form, rows)
+                sys.stdout.flush()
             if once or (names and not rows):
                 return
             time.sleep(1)

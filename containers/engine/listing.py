@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import time
 from collections.abc import Iterable
@@ -83,8 +82,6 @@ def ports(record: Record) -> str:
 
 def ps(records: list[Record], quiet: bool, whole: bool, form: str) -> None:
     """List containers: a table, a line of JSON for each, or ids alone; `whole` cuts nothing short."""
-    from containers.engine.template import fill
-
     if quiet:
         for record in records:
             print(record.id if whole else record.short)
@@ -98,8 +95,22 @@ def ps(records: list[Record], quiet: bool, whole: bool, form: str) -> None:
         keys = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
         show(table(titles, ([row[key] for key in keys] for row in rows)))
     else:
+        print_rows(form, rows)
+
+
+def print_rows(form: str, rows: list[dict], of: str = "CONTAINER") -> None:
+    """Rows by a template; with ``table `` before it, in columns with their titles."""
+    from containers.engine.template import fill, titles
+
+    kind, _, template = form.partition(" ")
+    if kind != "table":
         for row in rows:
             print(fill(form, row))
+        return
+    lines = [text.split("\t") for text in (titles(template.lstrip(), of), *(fill(template.lstrip(), row) for row in rows))]
+    widths = [max(len(line[column]) for line in lines if column < len(line)) for column in range(max(map(len, lines)))]
+    for line in lines:
+        print("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False)).rstrip())
 
 
 def _row(record: Record, whole: bool) -> dict[str, str]:
@@ -111,7 +122,8 @@ def _row(record: Record, whole: bool) -> dict[str, str]:
         "ID": record.id if whole else record.short, "Image": data["image"], "Command": f'"{command}"',
         "CreatedAt": data["created"], "RunningFor": f"{duration(ago(data['created']))} ago", "State": status,
         "Status": summary(record, status), "Ports": ports(record), "Names": record.name,
-        "Labels": ",".join(f"{key}={value}" for key, value in data["labels"].items()),
+        "Labels": ",".join(f"{key}={value}" for key, value in data["labels"].items()), "Networks": data["network"],
+        "Mounts": ",".join(mount["Destination"] for mount in data["mounts"]),
     }  # fmt: skip
 
 
@@ -279,4 +291,4 @@ def check_format(form: str) -> str:
     """``table``, ``json`` or a template.  `CannotRun`."""
     if form not in ("table", "json") and "{{" not in form:
         raise CannotRun(f"--format {form}: give table, json, or a template as in '{{{{.Names}}}}'")
-    return re.sub(r"^table\s+", "", form) if form != "table" else form
+    return form

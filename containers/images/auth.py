@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import os
+import re
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from containers.images.errors import ImageError, shown
+from containers.images.errors import ImageError, of_system, shown
 
 _HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io")
 
@@ -121,3 +125,79 @@ def _ask(helper: str, key: str) -> Login | None:
     if told.username == "<token>":
         return Login(refresh_token=told.secret)
     return Login(told.username, told.secret)
+
+
+# -- keeping logins -----------------------------------------------------------------------------------
+
+
+def words(host: str, username: str | None, password: str | None, from_input: bool) -> Login:
+    """A login as a person gives it, asked for where it is not given.  `ImageError`."""
+    if not is_registry(host):
+        raise ImageError(f"{shown(host)}: no registry; give its host, as in quay.io or localhost:5000")
+    if from_input and password is not None:
+        raise ImageError("--password and --password-stdin: give one of them")
+    asks = sys.stdin.isatty()
+    if username is None:
+        if not asks or from_input:
+            raise ImageError("--username: give the name to log in with")
+        username = input("Username: ")
+    if from_input:
+        password = sys.stdin.read().rstrip("\r\n")
+    elif password is None:
+        if not asks:
+            raise ImageError("--password-stdin: the password is not typed here; give it so, or with --password")
+        from getpass import getpass
+
+        password = getpass()
+    if not username or not password or ":" in username:
+        raise ImageError("a login is a name, without a colon, and a password; neither is empty")
+    return Login(username, password)
+
+
+def is_registry(host: str) -> bool:
+    return bool(re.fullmatch(r"[A-Za-z0-9.-]+(:\d{1,5})?|\[[0-9a-fA-F:]+\](:\d{1,5})?", host))
+
+
+def keep(host: str, login: Login, file: str | None) -> None:
+    """Write a login to `file`, or to where podman keeps them.  `ImageError`."""
+    auth = base64.b64encode(f"{login.username}:{login.password}".encode()).decode()
+    _change(_kept_in(file), lambda auths: auths.__setitem__(host, {"auth": auth}))
+
+
+def forget(host: str, file: str | None) -> None:
+    """Take a login away.  `ImageError` where there is none."""
+    place = _kept_in(file)
+
+    def remove(auths: dict) -> None:
+        names = [name for name in auths if name in (_HUB_KEYS if host == "docker.io" else (host,))]
+        if not names:
+            raise ImageError(f"{shown(host)}: {place} has no login for it")
+        for name in names:
+            del auths[name]
+
+    _change(place, remove)
+
+
+def _kept_in(file: str | None) -> Path:
+    return Path(file) if file is not None else _files()[0]
+
+
+def _change(place: Path, change: Callable[[dict], None]) -> None:
+    """Change the logins of a file, all at once; what else it holds stays."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            document = json.loads(place.read_bytes() or b"{}")
+            auths = document.setdefault("auths", {})
+            change(auths)
+        except FileNotFoundError:
+            document = {"auths": {}}
+            change(document["auths"])
+        except (ValueError, AttributeError, TypeError):
+            raise ImageError(f"{place}: damaged; log in again with docker or podman, or remove it") from None
+        draft = place.with_name(f".{place.name}.int80-{os.getpid()}")
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+            json.dump(document, file, indent="\t")
+        os.rename(draft, place)
+    except OSError as problem:
+        raise of_system(place, problem) from None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-import time
 
 from containers.images import pull
 from containers.images.documents import Platform, parse_platform
 from containers.images.errors import ImageError, interrupted, of_system
-from containers.images.progress import shown, size_text
+from containers.images.progress import shown
 from containers.images.reference import Reference, familiar
 from containers.images.store import Image, Store
 from containers.images.unpack import Limits
@@ -29,6 +29,9 @@ def run(command: str, arguments: list[str], parser_type) -> int:
                 )
             case "rmi":
                 return _rmi(parser_type("int80 rmi", description=_RMI, allow_abbrev=False), arguments)
+            case "tag" | "save" | "load" | "history" | "login" | "logout":
+                about, action = _MORE[command]
+                return action(parser_type(f"int80 {command}", description=about, allow_abbrev=False), arguments)
             case "import":
                 return _import(parser_type("int80 import", description=_IMPORT, allow_abbrev=False), arguments)
             case "export":
@@ -93,44 +96,52 @@ def _pull(parser, arguments: list[str]) -> int:
 
 
 def _images(parser, arguments: list[str]) -> int:
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("-q", "--quiet", action="store_true", help="ids only")
-    how.add_argument("--json", action="store_true", help="one JSON document")
-    options = parser.parse_args(arguments)
-    images = Store().images()
+    from containers.images import kept
+
+    add = parser.add_argument
+    add("name", metavar="NAME", nargs="?", help="those of this name alone; `*` stands for anything")
+    add("-a", "--all", action="store_true", help="nothing: there are no images in between")
+    add("-q", "--quiet", action="store_true", help="ids only")
+    add("--digests", action="store_true", help="with the digests of the manifests")
+    add("--no-trunc", action="store_true", help="whole ids")
+    add("-f", "--filter", metavar="KEY=VALUE", action="append", default=[], help="dangling, label, reference, before, since")
+    add("--format", metavar="FORM", help="table, json, or a template as '{{.Repository}}:{{.Tag}}'")
+    add("--json", action="store_true", help="one JSON document")
+    options = parser.parse_intermixed_args(arguments)
+    store = Store()
+    images = kept.chosen(store, store.images(), options.name, options.filter)
+    rows = kept.rows(images, options.no_trunc)
     if options.json:
         import msgspec
 
         print(msgspec.json.encode([_described(image) for image in images]).decode())
     elif options.quiet:
-        for image in images:
-            print(_id(image))
-    elif sys.stdout.isatty():
-        from rich.console import Console
-        from rich.table import Table
+        for row in {row["ID"]: row for row in rows}:
+            print(row)
+    elif options.format not in (None, "table"):
+        from containers.engine.listing import check_format, print_rows
 
-        table = Table("NAME", "ID", "CREATED", "SIZE", box=None, header_style="bold")
-        for row in _rows(images):
-            table.add_row(*row)
-        Console().print(table)
+        if check_format(options.format) == "json":
+            for row in rows:
+                print(json.dumps(row))
+        else:
+            print_rows(options.format, rows, "IMAGE")
     else:
-        rows = [("NAME", "ID", "CREATED", "SIZE"), *_rows(images)]
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        for row in rows:
-            print("  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[3]]))
+        titles = {"Name": "NAME", "Digest": "DIGEST", "ID": "ID", "Created": "CREATED", "Size": "SIZE"}
+        columns = [column for column in titles if column != "Digest" or options.digests]
+        lines = [[row[column] for column in columns] for row in rows]
+        if sys.stdout.isatty():
+            from rich.console import Console
+            from rich.table import Table
+            from rich.text import Text
+
+            table = Table(*(titles[column] for column in columns), box=None, header_style="bold")
+            for line in lines:
+                table.add_row(*map(Text, line))
+            Console().print(table)
+        else:
+            kept.table([titles[column] for column in columns], lines)
     return 0
-
-
-def _id(image: Image) -> str:
-    return image.id.partition(":")[2][:12]
-
-
-def _rows(images: list[Image]) -> list[tuple[str, str, str, str]]:
-    rows = []
-    for image in images:
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(image.created))
-        rows += [(familiar(name), _id(image), when, size_text(image.size)) for name in image.names or ["<none>"]]
-    return rows
 
 
 def _described(image: Image) -> dict:
@@ -141,13 +152,135 @@ def _described(image: Image) -> dict:
 
 
 def _rmi(parser, arguments: list[str]) -> int:
-    parser.add_argument("names", metavar="IMAGE", nargs="+")
-    names, gone = Store().remove(parser.parse_args(arguments).names)
+    parser.add_argument("-f", "--force", action="store_true", help="what is not there is no failure")
+    parser.add_argument("-a", "--all", action="store_true", help="every image")
+    parser.add_argument("names", metavar="IMAGE", nargs="*")
+    options = parser.parse_intermixed_args(arguments)
+    store = Store()
+    if options.all is bool(options.names):
+        parser.error("give the images to remove, or --all")
+    names = [image.descriptor.digest for image in store.images()] if options.all else options.names
+    if options.force:
+        names = [name for name in names if store.knows(name)]
+    return _removed(store, names) if names else 0
+
+
+def _removed(store: Store, texts: list[str]) -> int:
+    names, gone = store.remove(texts)
     for name in names:
         print(f"untagged {familiar(name)}")
     for digest in gone:
         print(f"removed {digest}")
     return 0
+
+
+def _tag(parser, arguments: list[str]) -> int:
+    from containers.images.kept import tag
+
+    parser.add_argument("image", metavar="IMAGE")
+    parser.add_argument("names", metavar="NAME", nargs="+")
+    options = parser.parse_args(arguments)
+    tag(Store(), options.image, options.names)
+    return 0
+
+
+def _save(parser, arguments: list[str]) -> int:
+    from containers.images.export import export, save
+
+    add = parser.add_argument
+    add("images", metavar="IMAGE", nargs="+")
+    add("-o", "--output", metavar="FILE", default="-", help="where to (default: the standard output)")
+    add("--format", choices=("docker-archive", "oci-archive", "oci-dir"), default="docker-archive", help="in what form")
+    add("-q", "--quiet", action="store_true", help="say nothing on the way")
+    options = parser.parse_intermixed_args(arguments)
+    with shown(options.quiet) as progress:
+        if options.format == "docker-archive":
+            save(Store(), options.images, options.output, progress)
+            return 0
+        if len(options.images) > 1:
+            parser.error(f"--format {options.format}: takes one image")
+        if ":" in options.output:
+            parser.error(f"--output {options.output}: no colon can be in the name of what holds a layout")
+        export(Store(), options.images[0], f"{options.format.replace('-dir', '')}:{options.output}", progress)
+    return 0
+
+
+def _load(parser, arguments: list[str]) -> int:
+    from containers.images.kept import load
+
+    parser.add_argument("-i", "--input", metavar="FILE", help="the archive (default: the standard input)")
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing on the way")
+    _add_limits(parser)
+    options = parser.parse_args(arguments)
+    limits = _limits(parser, options)
+    with shown(options.quiet) as progress:
+        images = load(Store(), options.input, limits, progress)
+    for image in images:
+        print(f"Loaded image: {', '.join(map(familiar, image.names)) or image.id}")
+    return 0
+
+
+def _history(parser, arguments: list[str]) -> int:
+    from containers.engine.listing import check_format, print_rows
+    from containers.images import kept
+
+    parser.add_argument("image", metavar="IMAGE")
+    parser.add_argument("--no-trunc", action="store_true", help="cut nothing short")
+    parser.add_argument("-q", "--quiet", action="store_true", help="ids only")
+    parser.add_argument("--format", metavar="FORM", default="table", help="table, json, or a template as '{{.CreatedBy}}'")
+    options = parser.parse_intermixed_args(arguments)
+    rows = kept.history(Store().find(options.image))
+    form = check_format(options.format)
+    if not options.no_trunc:
+        rows = [row | {"CreatedBy": row["CreatedBy"][:45]} for row in rows]
+    if options.quiet:
+        print("\n".join(row["ID"] for row in rows))
+    elif form == "json":
+        print(json.dumps(rows))
+    elif form == "table":
+        kept.table(["ID", "CREATED", "CREATED BY", "SIZE", "COMMENT"], [list(row.values()) for row in rows])
+    else:
+        print_rows(form, rows)
+    return 0
+
+
+def _login(parser, arguments: list[str]) -> int:
+    from containers.images.auth import keep, words
+    from containers.images.registry import check_login
+
+    add = parser.add_argument
+    add("registry", metavar="REGISTRY", nargs="?", default="docker.io", help="its host (default: docker.io)")
+    add("-u", "--username", metavar="NAME")
+    add("-p", "--password", metavar="PASSWORD", help="better typed, or from --password-stdin")
+    add("--password-stdin", action="store_true", help="from the standard input")
+    add("--authfile", metavar="FILE", help="where logins are kept (default: where podman keeps them)")
+    options = parser.parse_intermixed_args(arguments)
+    login = words(options.registry, options.username, options.password, options.password_stdin)
+    check_login(options.registry, login)
+    keep(options.registry, login, options.authfile)
+    print("Login Succeeded!")
+    return 0
+
+
+def _logout(parser, arguments: list[str]) -> int:
+    from containers.images.auth import forget
+
+    parser.add_argument("registry", metavar="REGISTRY", nargs="?", default="docker.io")
+    parser.add_argument("--authfile", metavar="FILE", help="where logins are kept (default: where podman keeps them)")
+    options = parser.parse_intermixed_args(arguments)
+    forget(options.registry, options.authfile)
+    print(f"Removed login credentials for {options.registry}")
+    return 0
+
+
+_MORE = {
+    "tag": ("Give an image more names.", _tag),
+    "save": ("Write images to a file, as docker and podman do and load.", _save),
+    "load": ("Take up the images of a file that `save` of int80, docker or podman wrote.", _load),
+    "history": ("Show how an image was made.", _history),
+    "login": ("Keep a name and a password for a registry, after asking it.", _login),
+    "logout": ("Forget them.", _logout),
+}
 
 
 def _name(text: str | None) -> str | None:

@@ -182,12 +182,34 @@ def _docker_archive(store: Store, image: Image, rest: str, progress: Quiet) -> N
     """As `docker save` writes: layers are plain tars, called by the digest of that."""
     path, tag = path_and_tag(rest)
     name = Reference.parse(tag).name if tag else image.names[0] if image.names else None
-    config = store.read(image.manifest.config, image.shown())
-    config_name = f"{image.id.partition(':')[2]}.json"
-    names = [f"{diff_id.partition(':')[2]}.tar" for diff_id in image.config.diff_ids]
-    saved = {"Config": config_name, "RepoTags": [_tagged(name)] if name and "@" not in name else None, "Layers": names}
+    _save(store, [(image, [name] if name else [])], path, progress)
+
+
+def save(store: Store, texts: list[str], path: str, progress: Quiet) -> None:
+    """Write images to one file for `docker load`, each with the names it is called by here.  `ImageError`."""
+    found: dict[str, tuple[Image, list[str]]] = {}
+    for text in texts:
+        image = store.find(text)
+        try:
+            wanted = Reference.parse(text).names()
+        except ImageError:
+            wanted = []  # a digest
+        _, names = found.setdefault(image.id, (image, []))
+        names += [name for name in image.names if name in wanted and name not in names]
+    with store.shared():
+        _save(store, list(found.values()), path, progress)
+
+
+def _save(store: Store, images: list[tuple[Image, list[str]]], path: str, progress: Quiet) -> None:
+    saved, layers, configs = [], {}, {}
+    for image, names in images:
+        configs[f"{image.id.partition(':')[2]}.json"] = store.read(image.manifest.config, image.shown())
+        members = [f"{diff_id.partition(':')[2]}.tar" for diff_id in image.config.diff_ids]
+        layers |= {member: (image, layer) for layer, member in _unique(image, members)}
+        tags = [_tagged(name) for name in names if "@" not in name]
+        saved.append({"Config": f"{image.id.partition(':')[2]}.json", "RepoTags": tags or None, "Layers": members})
     with _written(path) as file, tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        for layer, member in _unique(image, names):
+        for member, (image, layer) in layers.items():
             part = progress.part("write", member[:12], layer.size)
             with _open_blob(store, layer) as blob, tempfile.TemporaryFile(dir=store.path / "partial") as plain:
                 reader = unpack.Tar(blob, Limits(), image.shown(), part)
@@ -197,8 +219,9 @@ def _docker_archive(store: Store, image: Image, rest: str, progress: Quiet) -> N
                 plain.seek(0)
                 _add(tar, member, size, plain)
             part.done()
-        _add(tar, config_name, len(config), io.BytesIO(config))
-        data = documents.encode([saved])
+        for name, config in configs.items():
+            _add(tar, name, len(config), io.BytesIO(config))
+        data = documents.encode(saved)
         _add(tar, "manifest.json", len(data), io.BytesIO(data))
 
 

@@ -42,12 +42,13 @@ def pull(store: Store, text: str, platform: Platform | None, limits: Limits, pro
     with store.shared():
         source = sources.of(way, rest, store)
         try:
-            return _take(store, source, name, platform, limits, progress)
+            return take(store, source, name, platform, limits, progress)
         finally:
             source.close()
 
 
-def _take(store: Store, source, name: str | None, platform: Platform | None, limits: Limits, progress: Quiet) -> Image:
+def take(store: Store, source, name: str | None, platform: Platform | None, limits: Limits, progress: Quiet) -> Image:
+    """Take up the image of a source, for who holds the store shared.  `ImageError`."""
     descriptor, data = source.manifest(platform or OURS)
     manifest = documents.manifest(data, source.name)
     source.bring(manifest.config, store, progress.part("config", _short(manifest.config.digest), None))

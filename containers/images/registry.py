@@ -64,6 +64,17 @@ class Registry:
         self._login: auth.Login | None = None
         self._login_known = False
 
+    def use(self, login: auth.Login) -> None:
+        """Be this one, whatever is kept."""
+        self._login, self._login_known = login, True
+
+    def ask(self) -> None:
+        """Look whether the registry is one, and lets us in.  `ImageError`."""
+        response = self._with_attempts(urljoin(self._base, "/v2/"), {}, "the registry")
+        if response.status != 200:
+            raise self._failed(response, "the registry")
+        _drop(response)
+
     # -- requests -----------------------------------------------------------------------------
 
     def _pool(self, url: str) -> urllib3.PoolManager:
@@ -149,7 +160,7 @@ class Registry:
                 how = (
                     "the login is not accepted for it"
                     if self._login is not None
-                    else "log in with docker or podman, or set REGISTRY_AUTH_FILE"
+                    else f"`int80 login {self.reference.host}` keeps one, as do docker and podman, or set REGISTRY_AUTH_FILE"
                 )
                 return ImageError(f"{self.name}: unauthorized{said}; {how}")
             case 404:
@@ -182,7 +193,9 @@ class Registry:
         parts = urlsplit(realm)
         if parts.scheme != "https" and not (parts.scheme == "http" and self._local):
             raise ImageError(f"{self.name}: the registry's token server is {shown(realm)}, where no login is safe")
-        fields = {"service": values.get("service", ""), "scope": values.get("scope") or f"repository:{self.reference.path}:pull"}
+        fields = {"service": values.get("service", "")}
+        if scope := values.get("scope") or (self.reference.path and f"repository:{self.reference.path}:pull"):
+            fields["scope"] = scope
         if self._login is not None and self._login.refresh_token:
             fields |= {"grant_type": "refresh_token", "refresh_token": self._login.refresh_token, "client_id": "int80"}
             response = self._send("POST", realm, {}, fields=fields, encode_multipart=False)
@@ -269,6 +282,14 @@ class Registry:
             if receiver.size < descriptor.size:
                 response.close()
             response.release_conn()
+
+
+def check_login(host: str, login: auth.Login) -> None:
+    """Ask a registry whether it takes a login.  `ImageError`."""
+    registry = Registry(Reference("docker.io" if host == "index.docker.io" else host, "", None, None))
+    registry.name = host
+    registry.use(login)
+    registry.ask()
 
 
 def is_loopback(netloc: str) -> bool:

@@ -19,6 +19,7 @@ from containers.images.errors import ImageError, NotFound, of_system, shown
 from containers.images.reference import DIGEST, Reference, path_and_tag
 from containers.images.store import Store, digest_of, name_of
 
+_CONTAINERD_NAME = "io.containerd.image.name"  # the whole name, where the other annotation has the tag alone
 _DEPTH = 4  # indexes in indexes
 _TYPES = {"gzip": documents.LAYER_GZIP, "zstd": documents.LAYER_ZSTD}
 
@@ -171,7 +172,7 @@ class FromLayout(_Layout):
         os.close(self._directory)
 
 
-class _Archive:
+class Archive:
     """A tar whose members are read in any order; one that is compressed is unpacked to a temporary file first."""
 
     def __init__(self, name: str, path: str, store: Store) -> None:
@@ -233,7 +234,23 @@ class FromArchive(_Layout):
     def __init__(self, rest: str, store: Store) -> None:
         path, tag = path_and_tag(rest)
         super().__init__(f"oci-archive:{path}", tag)
-        self._archive = _Archive(self.name, path, store)
+        self._archive = Archive(self.name, path, store)
+
+    @classmethod
+    def every(cls, archive: Archive) -> list[tuple[Source, str | None]]:
+        """All images of an archive that somebody else closes, each with the whole name it says it has.  `ImageError`."""
+        with archive.open("index.json") as file:
+            where = f"{archive.name}: index.json"
+            index = documents.decode(file.read(documents.DOCUMENT_MAX + 1), Index, where)
+        found: list[tuple[Source, str | None]] = []
+        for entry in index.manifests or []:
+            source = cls.__new__(cls)
+            _Layout.__init__(source, archive.name, documents.check_descriptor(entry, where).digest)
+            source._archive = archive
+            said = (entry.annotations or {}).get(_CONTAINERD_NAME) or name_of(entry)
+            named = said is not None and ("/" in said or ":" in said)
+            found.append((source, _whole_name(said) if named else said and _whole_name(f"localhost/loaded:{said}")))
+        return found
 
     def _open(self, path: str):
         return self._archive.open(path)
@@ -256,10 +273,29 @@ class FromDockerArchive(Source):
     def __init__(self, rest: str, store: Store) -> None:
         path, self._tag = path_and_tag(rest)
         self.name = f"docker-archive:{path}"
-        self._store = store
-        self._archive = _Archive(self.name, path, store)
+        self._begin(Archive(self.name, path, store))
+
+    def _begin(self, archive: Archive) -> None:
+        self._archive = archive
+        self._position: int | None = None  # of the image, where it is to be no other
         self._where: dict[str, str] = {}  # digest -> member
         self.names: list[str] = []
+
+    @classmethod
+    def every(cls, archive: Archive) -> list[tuple[Source, str | None]]:
+        """All images of an archive that somebody else closes; they say their names themselves.  `ImageError`."""
+        found: list[tuple[Source, str | None]] = []
+        with archive.open("manifest.json") as file:
+            entries = documents.decode(
+                file.read(documents.DOCUMENT_MAX + 1), list[_Saved], f"{archive.name}: manifest.json"
+            )
+        for position in range(len(entries)):
+            source = cls.__new__(cls)
+            source.name, source._tag = archive.name, None
+            source._begin(archive)
+            source._position = position
+            found.append((source, None))
+        return found
 
     def top(self, platform: Platform) -> tuple[Descriptor, bytes]:
         if not self._archive.has("manifest.json"):
@@ -282,6 +318,8 @@ class FromDockerArchive(Source):
     def _entry(self, entries: list[_Saved]) -> _Saved:
         if not entries:
             raise NotFound(f"{self.name}: there is no image in it")
+        if self._position is not None:
+            return entries[self._position]
         if self._tag is None:
             if len(entries) > 1:
                 names = ", ".join(shown(name) for entry in entries for name in entry.repo_tags or [])

@@ -299,7 +299,7 @@ class Store:
                 ids = {entry.digest, self._id_of(entry)}
                 if any(one.partition(":")[2].startswith(digits) for one in ids):
                     found[entry.digest] = entry
-            if len(found) > 1:
+            if len(found) > 1 and len({self._id_of(entry) for entry in found.values()}) > 1:  # else one image, packed in two ways
                 raise ImageError(f"{text}: {len(found)} images begin so; give more digits")
             if found:
                 return next(iter(found.values()))
@@ -322,7 +322,8 @@ class Store:
     def let_go(self, name: str) -> None:
         (self.path / "holders" / name).unlink(missing_ok=True)
 
-    def _held(self) -> set[str]:
+    def held(self) -> set[str]:
+        """The digests of the manifests that somebody holds."""
         held = set()
         for file in (self.path / "holders").iterdir():
             try:
@@ -345,7 +346,13 @@ class Store:
                     by_name = name_of(entry) in Reference.parse(text).names()
                 except ImageError:
                     by_name = False
-                gone += [other for other in index.manifests if (other == entry if by_name else other.digest == entry.digest)]
+                digits = text.removeprefix("sha256:")
+                by_id = not by_name and _HEX.fullmatch(digits) and self._id_of(entry).startswith(f"sha256:{digits}")
+                gone += [
+                    other for other in index.manifests
+                    if (other == entry if by_name else other.digest == entry.digest)
+                    or (by_id and self._id_of(other) == self._id_of(entry))
+                ]  # fmt: skip
             index.manifests = [entry for entry in index.manifests if entry not in gone]
             self._write("index.json", documents.encode(index))
         left = {entry.digest for entry in index.manifests}
@@ -369,7 +376,7 @@ class Store:
 
         blobs: set[str] = set()
         layers: set[str] = set()
-        for digest in {entry.digest for entry in self._index().manifests} | self._held():
+        for digest in {entry.digest for entry in self._index().manifests} | self.held():
             try:
                 image = self.by_digest(digest)
             except ImageError:

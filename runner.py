@@ -473,7 +473,7 @@ def _set_network(parser: _Parser, settings, options: argparse.Namespace) -> None
         except ValueError as problem:
             parser.error(str(problem))
     for text in options.publish:
-        theirs, _, ours = text.partition(":")
+        theirs, _, ours = text.removesuffix("/tcp").partition(":")
         if not _is_port(theirs) or not _is_port(ours):
             parser.error(f"--publish {text}: give two port numbers, as in 8080:80")
         if int(ours) in settings.published or int(theirs) in settings.published.values():

@@ -485,3 +485,23 @@ def test_containers_are_listed_by_what_they_are_of_and_pruned(engine):
     assert engine("container", "prune", "-f").stdout == f"{first}\n"
     assert engine("container", "exists", "first", check=False).returncode == 1
     assert engine.names("-a") == ["second"]
+
+
+def test_all_containers_and_the_latest_are_meant_by_options(engine):
+    for name in ("one", "two", "three"):
+        engine.run("sleep", "1000", options=("-d", "--name", name))
+    latest = engine.inspect("three")["Id"]
+    assert engine("pause", "--latest").stdout == f"{latest}\n"
+    assert engine("unpause", "-a").stdout == f"{latest}\n"
+    assert len(engine("stop", "-a", "-t", "0").stdout.split()) == 3
+    assert engine("stop", "--all").stdout == ""
+    assert engine("rm", "-fv", "one").stdout == "one\n"
+    assert len(engine("rm", "--all").stdout.split()) == 2
+    for words in ((), ("-a", "one"), ("-a", "-l")):
+        assert engine("rm", *words, check=False).returncode == 125
+
+
+def test_an_option_of_dockers_that_cannot_be_is_refused_by_its_reason(engine):
+    engine.run("sleep", "1000", options=("-d", "--name", "one"))
+    done = engine("exec", "--privileged", "one", "true", check=False)
+    assert done.returncode == 125 and "rights" in done.stderr

@@ -139,6 +139,12 @@ def test_an_image_runs_with_its_entry_point_command_and_variables(command, image
     refused(command("run", "--entrypoint", "", name, status=125), "says no command")
 
 
+def test_an_entry_point_may_be_a_list(command, image):
+    name = image({"Entrypoint": ["false"]})
+    assert command("run", "--entrypoint", '["echo", "a b"]', name, "c").stdout == "a b c\n"
+    assert command("run", "--entrypoint", "[", name, status=127).stderr.endswith("[: not found in the root\n")
+
+
 def test_variables_come_from_a_file_too(command, image, home: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MINE", "here")
     (home / "env").write_text("# a comment\n\nA=1\nB= x y \nMINE\nNONE\nC=1\n")

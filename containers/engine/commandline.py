@@ -51,6 +51,7 @@ COMMANDS = {
 def main(parser_type, name: str, words: list[str], build: commands.Build) -> int:
     """Run one command; its exit status.  `parser_type` makes parsers, `build` settings of `run`'s words (`runner`)."""
     parser = parser_type(f"int80 {name}", description=COMMANDS[name].capitalize() + ".", allow_abbrev=False)
+    parser.explain = _explained
     try:
         return _ACTIONS[name](parser, words, build)
     except (CannotRun, ContainerError) as problem:
@@ -61,6 +62,12 @@ def main(parser_type, name: str, words: list[str], build: commands.Build) -> int
         return FAILURE
     except KeyboardInterrupt:
         return 130
+
+
+def _explained(message: str) -> str:
+    from containers.runoptions import refusal
+
+    return refusal(message)
 
 
 def run(parser, options, words: list[str], build: commands.Build) -> int:
@@ -163,6 +170,28 @@ def _names(parser, words: list[str], every: bool = False) -> tuple[argparse.Name
     return options, options.names
 
 
+def _chosen(parser, words: list[str], all_of: tuple[str, ...], letter: str = "-a") -> tuple[argparse.Namespace, list[str]]:
+    """As `_names`, with `--all`, which is all containers in one of some states, and `--latest`."""
+    about = "all containers" if len(all_of) > 3 else f"all that are {' or '.join(all_of)}"
+    parser.add_argument(*filter(None, (letter,)), "--all", action="store_true", help=about)
+    parser.add_argument("-l", "--latest", action="store_true", help="the one made last")
+    options, names = _names(parser, words, True)
+    if options.all + options.latest + bool(names) != 1:
+        parser.error("give the names of containers, or --all, or --latest")
+    if names:
+        return options, names
+    records = Store().all()
+    if options.latest:
+        if not records:
+            raise CannotRun("--latest: there is no container")
+        return options, [records[0].id]
+    return options, [record.id for record in records if record.status() in all_of]
+
+
+_RUNNING = ("running", "paused", "restarting")
+_ANY = (*_RUNNING, "created", "exited")
+
+
 # -- lists ------------------------------------------------------------------------------------------
 
 
@@ -240,10 +269,12 @@ def _top(parser, words: list[str], build) -> int:
 
 
 def _stats(parser, words: list[str], build) -> int:
+    parser.add_argument("-a", "--all", action="store_true", help="nothing: who does not run uses nothing")
     parser.add_argument("--no-stream", action="store_true", help="once")
+    parser.add_argument("--no-trunc", action="store_true", help="whole ids")
     parser.add_argument("--format", metavar="FORM", default="table", help="table, json, or a template as '{{.Name}}'")
     options, names = _names(parser, words, True)
-    commands.stats(Store(), names, options.no_stream, listing.check_format(options.format))
+    commands.stats(Store(), names, options.no_stream, listing.check_format(options.format), options.no_trunc)
     return 0
 
 
@@ -353,7 +384,7 @@ def _add_time(parser) -> None:
 def _stop(parser, words: list[str], build) -> int:
     _add_time(parser)
     parser.add_argument("-s", "--signal", metavar="SIGNAL", help="another signal than its own")
-    options, names = _names(parser, words)
+    options, names = _chosen(parser, words, _RUNNING)
     seconds = _seconds(parser, "--time", options.time, None)
     number = None if options.signal is None else signal_number(options.signal)
     return _each(names, lambda name: commands.stop(Store(), name, seconds, number))
@@ -361,14 +392,14 @@ def _stop(parser, words: list[str], build) -> int:
 
 def _restart(parser, words: list[str], build) -> int:
     _add_time(parser)
-    options, names = _names(parser, words)
+    options, names = _chosen(parser, words, _ANY)
     seconds = _seconds(parser, "--time", options.time, None)
     return _each(names, lambda name: commands.restart(Store(), name, seconds, build))
 
 
 def _kill(parser, words: list[str], build) -> int:
     parser.add_argument("-s", "--signal", metavar="SIGNAL", default="KILL", help="which (default: KILL)")
-    options, names = _names(parser, words)
+    options, names = _chosen(parser, words, ("running", "paused"))
     number = signal_number(options.signal)
     for name in names:  # all first: in the words of an OCI runtime what follows the id is a signal, and no container
         Store().find(name).close()
@@ -377,7 +408,8 @@ def _kill(parser, words: list[str], build) -> int:
 
 def _rm(parser, words: list[str], build) -> int:
     parser.add_argument("-f", "--force", action="store_true", help="also what runs; what is not there is no failure")
-    options, names = _names(parser, words)
+    parser.add_argument("-v", "--volumes", action="store_true", help="nothing: no volume is a container's own")
+    options, names = _chosen(parser, words, _ANY)
     return _each(names, lambda name: commands.remove(Store(), name, options.force))
 
 
@@ -387,11 +419,11 @@ def _wait(parser, words: list[str], build) -> int:
 
 
 def _pause(parser, words: list[str], build) -> int:
-    return _each(_names(parser, words)[1], lambda name: commands.pause(Store(), name, True))
+    return _each(_chosen(parser, words, ("running",))[1], lambda name: commands.pause(Store(), name, True))
 
 
 def _unpause(parser, words: list[str], build) -> int:
-    return _each(_names(parser, words)[1], lambda name: commands.pause(Store(), name, False))
+    return _each(_chosen(parser, words, ("paused",))[1], lambda name: commands.pause(Store(), name, False))
 
 
 def _rename(parser, words: list[str], build) -> int:

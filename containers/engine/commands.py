@@ -383,7 +383,7 @@ def failures(what: str):
 # -- stats ------------------------------------------------------------------------------------------
 
 
-def stats(store: Store, names: list[str], once: bool, form: str) -> None:
+def stats(store: Store, names: list[str], once: bool, form: str, whole: bool = False) -> None:
     """Show what containers use, anew every second unless `once`.  `CannotRun`."""
     import json
 
@@ -393,7 +393,7 @@ def stats(store: Store, names: list[str], once: bool, form: str) -> None:
             found = [record for record in found if record.is_live()]
         return found
 
-    usage = listing.Usage()
+    usage = listing.Usage(whole)
     records = chosen()
     usage.rows(records)
     time.sleep(1 if once else 0.2)  # what is used is known from two looks

@@ -174,7 +174,8 @@ def _boot_time() -> float:
 class Usage:
     """What containers use, from one look at them to the next; of each, its monitor's own work is part."""
 
-    def __init__(self) -> None:
+    def __init__(self, whole: bool = False) -> None:
+        self._whole = whole
         self._before: dict[str, tuple[float, float]] = {}  # when, and how many seconds of a processor it had had
 
     def rows(self, records: list[Record]) -> list[dict[str, str]]:
@@ -205,7 +206,8 @@ class Usage:
         share = max(0.0, (spent - before[1]) / (now - before[0]) * 100) if before is not None and now > before[0] else 0.0
         total = record.data.get("host", {}).get("Memory") or _memory()
         return {
-            "ID": record.short, "Name": record.name, "CPUPerc": f"{share:.2f}%", "MemUsage": f"{human(memory)} / {human(total)}",
+            "ID": record.id if self._whole else record.short, "Name": record.name, "CPUPerc": f"{share:.2f}%",
+            "MemUsage": f"{human(memory)} / {human(total)}",
             "MemPerc": f"{memory / total * 100:.2f}%", "BlockIO": f"{human(read)} / {human(written)}", "PIDs": str(tasks),
         }  # fmt: skip
 

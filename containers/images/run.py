@@ -9,6 +9,8 @@ import os
 import signal
 from pathlib import Path
 
+import msgspec
+
 from containers.images import layers, pull
 from containers.images.documents import Execution, parse_platform
 from containers.images.errors import ImageError, interrupted, of_system, shown
@@ -96,7 +98,7 @@ class ImageRoot:
     def command(self, entrypoint: str | None, words: list[str]) -> list[str]:
         """The words to run: another entry point leaves the image's own command out.  `ImageError`."""
         if entrypoint is not None:
-            result = ([entrypoint] if entrypoint else []) + words
+            result = _entry_words(entrypoint) + words
         else:
             result = (self.execution.entrypoint or []) + (words or self.execution.cmd or [])
         if not result:
@@ -158,6 +160,16 @@ class ImageRoot:
     def _made(namespace: Namespace, path: bytes) -> tuple[bytes, ...]:
         names = tuple(name for name in path.split(b"/") if name and name != b".")
         return mount_point(namespace, names, True, False) if b".." not in names else ()
+
+
+def _entry_words(text: str) -> list[str]:
+    """What stands for an entry point: a command, or a list of JSON, as podman takes it."""
+    if text.startswith("["):
+        try:
+            return msgspec.json.decode(text.encode(errors="surrogateescape"), type=list[str])
+        except msgspec.MsgspecError:
+            pass  # a command of an odd name
+    return [text] if text else []
 
 
 def signal_number(text: str) -> int:

@@ -437,6 +437,8 @@ def _settings(parser: _Parser, options: argparse.Namespace, on_host: bool, image
         given = variables(options.env_file, options.env)
         settings.env |= {os.fsencode(name): os.fsencode(value) for name, value in given.items()}
     settings.hostname = _hostname(parser, options.hostname)
+    if image is not None:
+        settings.env.setdefault(b"HOSTNAME", settings.hostname)
     settings.tty = options.tty
     if options.tty:
         settings.env.setdefault(b"TERM", b"xterm")

@@ -359,6 +359,7 @@ def test_a_command_without_a_name_is_not_found(command, image):
 def test_a_sandbox_of_an_image_knows_its_own_name(command, image, layout: Layout):
     name = image(entries=(directory("etc/x"),))
     done = command("run", "-h", "me", "--rm", name, "cat", "/etc/hosts", "/etc/hostname")
+    assert command("run", "-h", "me", name, "sh", "-c", "echo $HOSTNAME").stdout == "me\n"
     assert "127.0.0.1\tlocalhost\n" in done.stdout and "127.0.1.1\tme\n" in done.stdout and done.stdout.endswith("\nme\n")
     if os.path.exists("/etc/resolv.conf"):
         done = command("run", "--net", "host", name, "cat", "/etc/resolv.conf")

@@ -136,6 +136,12 @@ class Served:
             self.manifest(handler, found[2])
 
     def manifest(self, handler, name: str) -> None:
+        if name == "endless":
+            handler.send_response(200)
+            handler.send_header("Transfer-Encoding", "chunked")
+            handler.end_headers()
+            while True:  # until nobody listens
+                handler.wfile.write(b"10000\r\n" + b" " * 65536 + b"\r\n")
         described = self.tags.get(name)
         data = self.data(described["digest"] if described else name)
         if data is None:
@@ -277,6 +283,11 @@ def test_other_bytes_than_the_digest_says_are_refused(served: Served):
     with pytest.raises(ImageError, match="digest mismatch"):
         fetch(f"{served.name}@{served.tags['latest']['digest']}")
     assert Store().images() == []
+
+
+def test_a_manifest_without_an_end_is_refused(served: Served):
+    with pytest.raises(ImageError, match="a manifest of more than 4194304 bytes"):
+        fetch(f"{served.name}:endless")
 
 
 def test_a_busy_registry_is_asked_again(served: Served):

@@ -223,17 +223,16 @@ class Registry:
         if response.status != 200:
             raise self._failed(response, "the image" if ":" not in name else name)
         try:
-            data = (
-                b"".join(response.stream(_CHUNK))
-                if _length(response) <= documents.DOCUMENT_MAX
-                else b" " * (documents.DOCUMENT_MAX + 1)
-            )
+            data = b""
+            for piece in response.stream(_CHUNK):  # its length need not be said, nor true
+                data += piece
+                if len(data) > documents.DOCUMENT_MAX:
+                    response.close()
+                    raise ImageError(f"{self.name}: a manifest of more than {documents.DOCUMENT_MAX} bytes")
         except urllib3.exceptions.HTTPError as problem:
             raise ImageError(f"{self.name}: {_reason(problem)}") from None
         finally:
             response.release_conn()
-        if len(data) > documents.DOCUMENT_MAX:
-            raise ImageError(f"{self.name}: a manifest of more than {documents.DOCUMENT_MAX} bytes")
         digest = digest_of(data, name if ":" in name else "sha256:")
         if ":" in name and digest != name:
             raise ImageError(f"{self.name}: digest mismatch: what came for {name} is {digest}")

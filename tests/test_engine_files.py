@@ -286,3 +286,12 @@ def test_proc_of_a_container_that_does_not_run_is_copied(engine, tmp_path):
     engine("cp", "one:/proc", str(tmp_path / "proc"))
     assert (tmp_path / "proc/loadavg").read_text().split()[3:] == ["1/0", "0"]
     assert not (tmp_path / "proc/self/status").exists()
+
+
+def test_a_tar_that_cannot_be_written_is_one_line(engine):
+    engine.run("true", options=("--name", "one"))
+    for words in (("export", "one"), ("cp", "one:/bin", "-")):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([*engine.command, *words], stdout=full, stderr=subprocess.PIPE, env=engine.env, text=True)
+        assert done.returncode == 125 and done.stderr.count("\n") == 1, done.stderr
+        assert "no space left on device" in done.stderr

@@ -18,7 +18,7 @@ import pytest
 import zstandard
 from image_made_up import OCI, Layout, busybox_layer, digest, directory, entry, symlink, tar
 
-from containers.images import layers
+from containers.images import layers, sources
 from containers.images.errors import ImageError, NotFound
 from containers.images.progress import Quiet
 from containers.images.pull import pull
@@ -433,6 +433,18 @@ def test_what_docker_saves_is_run(command, home: Path, busybox: Path, old: bool)
 
 
 # -- the store ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("members", "said"), [(0, "600 layers; 512 at most"), (101, "more than 100 files")])
+def test_an_archive_made_to_keep_int80_busy_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch, members: int, said: str):
+    layer = tar(entry("x"))
+    config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [digest(layer)] * 600}}
+    saved = [{"Config": "c.json", "RepoTags": ["x:1"], "Layers": ["l.tar"] * 600}]
+    files = [entry(name, data=json.dumps(data).encode()) for name, data in (("manifest.json", saved), ("c.json", config))]
+    (home / "x.tar").write_bytes(tar(*files, entry("l.tar", data=layer), *[entry("same")] * members))
+    monkeypatch.setattr(sources, "_MEMBERS_MAX", 100)
+    with pytest.raises(ImageError, match=said):
+        pull(Store(), "docker-archive:x.tar", None, Limits(), Quiet())
 
 
 def test_a_layer_is_kept_once_for_all_images(command, layout: Layout, busybox: Path, home: Path):

@@ -325,36 +325,45 @@ class Outside:
 
 def write_tar(file, entries: Iterator[Entry], name: bytes) -> None:
     """Write entries as a tar, below a name."""
-    tar = tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT, errors="surrogateescape")
-    kinds = {
-        stat.S_IFREG: tarfile.REGTYPE, stat.S_IFDIR: tarfile.DIRTYPE, stat.S_IFLNK: tarfile.SYMTYPE,
-        stat.S_IFIFO: tarfile.FIFOTYPE, stat.S_IFCHR: tarfile.CHRTYPE, stat.S_IFBLK: tarfile.BLKTYPE,
-    }  # fmt: skip
-    for entry in entries:
-        kind = kinds.get(stat.S_IFMT(entry.mode))
-        if kind is None:
-            continue
-        member = tarfile.TarInfo(os.fsdecode(b"/".join((name, *entry.names) if name else entry.names)) or ".")
-        member.type, member.mode, member.uid, member.gid = kind, stat.S_IMODE(entry.mode), entry.uid, entry.gid
-        member.mtime = entry.mtime // 10**9
-        member.linkname = os.fsdecode(entry.target)
-        member.devmajor, member.devminor = os.major(entry.device), os.minor(entry.device)
-        if entry.link is not None:
-            member.type, member.linkname = tarfile.LNKTYPE, os.fsdecode(b"/".join((name, *entry.link) if name else entry.link))
-        if member.type != tarfile.REGTYPE:
-            tar.addfile(member)
-            continue
-        with open(entry.open(), "rb") as data:
-            member.size = os.fstat(data.fileno()).st_size
-            if not member.size:  # perhaps a made-up file, whose size is known when it is read
-                text = data.read()
-                member.size, data = len(text), io.BytesIO(text)
-            tar.addfile(member, data)
-    tar.close()
+    from containers.images.pack import tar_to
+
+    with tar_to(file) as tar:
+        for entry in entries:
+            _write_entry(tar, entry, name)
+
+
+def _write_entry(tar: tarfile.TarFile, entry: Entry, name: bytes) -> None:
+    kind = _KINDS.get(stat.S_IFMT(entry.mode))
+    if kind is None:
+        return
+    member = tarfile.TarInfo(os.fsdecode(b"/".join((name, *entry.names) if name else entry.names)) or ".")
+    member.type, member.mode, member.uid, member.gid = kind, stat.S_IMODE(entry.mode), entry.uid, entry.gid
+    member.mtime = entry.mtime // 10**9
+    member.linkname = os.fsdecode(entry.target)
+    member.devmajor, member.devminor = os.major(entry.device), os.minor(entry.device)
+    if entry.link is not None:
+        member.type, member.linkname = tarfile.LNKTYPE, os.fsdecode(b"/".join((name, *entry.link) if name else entry.link))
+    if member.type != tarfile.REGTYPE:
+        tar.addfile(member)
+        return
+    with open(entry.open(), "rb") as data:
+        member.size = os.fstat(data.fileno()).st_size
+        if not member.size:  # perhaps a made-up file, whose size is known when it is read
+            text = data.read()
+            member.size, data = len(text), io.BytesIO(text)
+        tar.addfile(member, data)
+
+
+_KINDS = {
+    stat.S_IFREG: tarfile.REGTYPE, stat.S_IFDIR: tarfile.DIRTYPE, stat.S_IFLNK: tarfile.SYMTYPE,
+    stat.S_IFIFO: tarfile.FIFOTYPE, stat.S_IFCHR: tarfile.CHRTYPE, stat.S_IFBLK: tarfile.BLKTYPE,
+}  # fmt: skip
 
 
 def tar_entries(file) -> Iterator[Entry]:
     """The entries of a tar that is read as it comes.  `CannotRun` for a damaged one, and for names that lead out of it."""
+    from containers.images.unpack import nanoseconds
+
     kinds = {
         tarfile.DIRTYPE: stat.S_IFDIR, tarfile.SYMTYPE: stat.S_IFLNK, tarfile.FIFOTYPE: stat.S_IFIFO,
         tarfile.CHRTYPE: stat.S_IFCHR, tarfile.BLKTYPE: stat.S_IFBLK,
@@ -365,7 +374,7 @@ def tar_entries(file) -> Iterator[Entry]:
                 kind = kinds.get(member.type, stat.S_IFREG)
                 device = os.makedev(member.devmajor, member.devminor) if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0
                 entry = Entry(
-                    _names(member.name), kind | member.mode & 0o7777, member.uid, member.gid, int(member.mtime * 10**9),
+                    _names(member.name), kind | member.mode & 0o7777, member.uid, member.gid, nanoseconds(member.mtime),
                     member.size, device, os.fsencode(member.linkname),
                 )  # fmt: skip
                 if member.islnk():

@@ -166,7 +166,7 @@ def _add(tar: tarfile.TarFile, name: str, size: int, file) -> None:
 def _oci_archive(store: Store, image: Image, rest: str, progress: Quiet) -> None:
     path, tag = path_and_tag(rest)
     index = documents.encode(Index([_entry(image, tag or _default_tag(image))], 2, documents.INDEX))
-    with _written(path) as file, tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+    with _written(path) as file, pack.tar_to(file) as tar:
         for name, data in (("oci-layout", b'{"imageLayoutVersion":"1.0.0"}'), ("index.json", index)):
             _add(tar, name, len(data), io.BytesIO(data))
         for name in ["blobs", *sorted({f"blobs/{part.digest.partition(':')[0]}" for part in _blobs(image)})]:
@@ -208,7 +208,7 @@ def _save(store: Store, images: list[tuple[Image, list[str]]], path: str, progre
         layers |= {member: (image, layer) for layer, member in _unique(image, members)}
         tags = [_tagged(name) for name in names if "@" not in name]
         saved.append({"Config": f"{image.id.partition(':')[2]}.json", "RepoTags": tags or None, "Layers": members})
-    with _written(path) as file, tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+    with _written(path) as file, pack.tar_to(file) as tar:
         for member, (image, layer) in layers.items():
             part = progress.part("write", member[:12], layer.size)
             with _open_blob(store, layer) as blob, tempfile.TemporaryFile(dir=store.path / "partial") as plain:

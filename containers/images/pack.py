@@ -6,6 +6,7 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from containers.images.errors import ImageError, shown
 from vfs import kernel
@@ -23,11 +24,23 @@ _KINDS = {
 _LIST = kernel.how(os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0, kernel.RESOLVE_BENEATH | kernel.RESOLVE_NO_SYMLINKS)
 
 
-class Writer:
-    """A tar that is written entry by entry, in the pax format, as image-spec asks."""
+@contextmanager
+def tar_to(file) -> Iterator[tarfile.TarFile]:
+    """A tar that is written from its beginning to its end, in the pax format, as image-spec asks."""
+    tar = tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape")
+    try:
+        yield tar
+    except BaseException:
+        tar.fileobj.closed = True  # what has failed is not to be ended as if it were whole, when Python tidies up
+        raise
+    tar.close()
 
-    def __init__(self, file) -> None:
-        self._tar = tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape")
+
+class Writer:
+    """A tar that is written entry by entry."""
+
+    def __init__(self, tar: tarfile.TarFile) -> None:
+        self._tar = tar
         self._links: dict[tuple[int, int], str] = {}
 
     def add(self, fs: HostFs, node: HostNode, names: tuple[bytes, ...]) -> None:
@@ -70,18 +83,15 @@ class Writer:
                     raise ImageError(f"/{shown(member.name)}: has shrunk while it was read") from None
                 raise
 
-    def close(self) -> None:
-        self._tar.close()
-
 
 def pack_layer(file, fs: HostFs) -> None:
     """Write a layer as it lies in a directory, whiteouts and all, but for what is int80's own there."""
-    writer = Writer(file)
-    writer.add(fs, fs.root, ())
-    for names in walk(fs.root.fd):
-        if names[0] not in (_STORE, OWNERS_FILE):
-            writer.add(fs, HostNode(kernel.openat2(fs.root.fd, b"/".join(names), _OBJECT)), names)
-    writer.close()
+    with tar_to(file) as tar:
+        writer = Writer(tar)
+        writer.add(fs, fs.root, ())
+        for names in walk(fs.root.fd):
+            if names[0] not in (_STORE, OWNERS_FILE):
+                writer.add(fs, HostNode(kernel.openat2(fs.root.fd, b"/".join(names), _OBJECT)), names)
 
 
 _OBJECT = kernel.how(os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, 0, kernel.RESOLVE_BENEATH | kernel.RESOLVE_NO_SYMLINKS)
@@ -106,12 +116,12 @@ def walk(top: int) -> Iterator[tuple[bytes, ...]]:
 
 def pack_root(file, fs) -> None:
     """Write what a `vfs.layers.LayerFs` shows."""
-    writer = Writer(file)
-    waiting: list[tuple[bytes, ...]] = [()]
-    while waiting:
-        names = waiting.pop()
-        node = fs.walk(fs.root, names) if names else fs.root
-        writer.add(fs, node, names)
-        if node.is_dir:
-            waiting += [(*names, name) for name in sorted((entry[0] for entry in fs.entries(node)), reverse=True)]
-    writer.close()
+    with tar_to(file) as tar:
+        writer = Writer(tar)
+        waiting: list[tuple[bytes, ...]] = [()]
+        while waiting:
+            names = waiting.pop()
+            node = fs.walk(fs.root, names) if names else fs.root
+            writer.add(fs, node, names)
+            if node.is_dir:
+                waiting += [(*names, name) for name in sorted((entry[0] for entry in fs.entries(node)), reverse=True)]

@@ -20,6 +20,7 @@ from containers.images.reference import DIGEST, Reference, path_and_tag
 from containers.images.store import Store, digest_of, name_of
 
 _CONTAINERD_NAME = "io.containerd.image.name"  # the whole name, where the other annotation has the tag alone
+_MEMBERS_MAX = 100_000
 _DEPTH = 4  # indexes in indexes
 _TYPES = {"gzip": documents.LAYER_GZIP, "zstd": documents.LAYER_ZSTD}
 
@@ -186,7 +187,9 @@ class Archive:
             self._tar = tarfile.open(
                 fileobj=self._file, mode="r:", tarinfo=unpack.Member, encoding="utf-8", errors="surrogateescape"
             )
-            for member in self._tar:
+            for count, member in enumerate(self._tar):
+                if count >= _MEMBERS_MAX:
+                    raise ImageError(f"more than {_MEMBERS_MAX} files; an archive of images has fewer")
                 self._members[os.path.normpath(member.name).lstrip("/")] = member
         except (tarfile.TarError, OSError) as problem:
             raise ImageError(f"{name}: not a tar archive: {shown(str(problem))}") from None
@@ -307,11 +310,14 @@ class FromDockerArchive(Source):
             entries = documents.decode(file.read(documents.DOCUMENT_MAX + 1), list[_Saved], f"{self.name}: manifest.json")
         entry = self._entry(entries)
         self.names = entry.repo_tags or []
+        if len(entry.layers or []) > documents.LAYERS_MAX:
+            raise ImageError(f"{self.name}: {len(entry.layers)} layers; {documents.LAYERS_MAX} at most")
         with self._archive.open(entry.config) as file:
             config = file.read(documents.DOCUMENT_MAX + 1)
         described = Descriptor(documents.CONFIG, digest_of(config), len(config))
         self._where[described.digest] = entry.config
-        layers = [self._layer(path) for path in entry.layers or []]
+        known = {path: self._layer(path) for path in set(entry.layers or [])}
+        layers = [known[path] for path in entry.layers or []]
         data = documents.encode(Manifest(described, layers, 2, documents.MANIFEST))
         return Descriptor(documents.MANIFEST, digest_of(data), len(data)), data
 

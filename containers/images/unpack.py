@@ -409,7 +409,7 @@ class _Tree:
         node = self._node(names)
         self._implied.discard(names)
         self._finish(member, node)
-        self._times[names] = _nanoseconds(member.mtime)
+        self._times[names] = nanoseconds(member.mtime)
 
     def _finish(self, member: tarfile.TarInfo, node: HostNode) -> None:
         """Owner, attributes, mode and time."""
@@ -424,7 +424,7 @@ class _Tree:
             node.refresh()
         if not node.is_symlink:
             self._fs.chmod(node, member.mode & 0o7777)
-        kernel.utimensat(node.fd, b"", _times(_nanoseconds(member.mtime)), kernel.AT_EMPTY_PATH)
+        kernel.utimensat(node.fd, b"", _times(nanoseconds(member.mtime)), kernel.AT_EMPTY_PATH)
 
     def _set_attribute(self, member: tarfile.TarInfo, node: HostNode, name: bytes, value: bytes) -> None:
         try:
@@ -449,7 +449,7 @@ class _Tree:
                 file.writelines(escape(b"/".join(names)) + b"\n" for names in sorted(self._implied))
 
 
-def _nanoseconds(seconds: float) -> int:
+def nanoseconds(seconds: float) -> int:
     """A time that the kernel takes: what is no number, or beyond any file system's range, is the epoch."""
     if isinstance(seconds, float) and not math.isfinite(seconds):
         return 0

@@ -196,7 +196,8 @@ def _run_parser() -> _Parser:
     add("--stop-timeout", metavar="SECONDS", help="how long it has for that (default: 10)")
     add("--detach-keys", metavar="KEYS", default="ctrl-p,ctrl-q", help="what to type to leave it (default: ctrl-p,ctrl-q)")
     add("--entrypoint", metavar="COMMAND", help="what to run instead of an image's own entry point ('' for none), or before it")
-    add("--pull", choices=("never", "missing", "always"), default="missing", help="whether to fetch an image (default: missing)")
+    about = "whether to fetch an image (default: missing)"
+    add("--pull", choices=("never", "missing", "newer", "always"), default="missing", help=about)
     add("--platform", metavar="OS/ARCH", help="of an image that is there for several (default: linux/amd64)")
     add("-q", "--quiet", action="store_true", help="say nothing of fetching an image")
     for words, metavar, about in _CONTAINER_OPTIONS:
@@ -332,8 +333,17 @@ def _run(arguments: list[str]) -> int:
             return run_container(parser, options, arguments, _build)
         return run(_run_settings(parser, options, arguments))
     except CannotRun as problem:
-        sys.stderr.write(f"int80: {problem}\n")
+        sys.stderr.write(f"int80: {problem}{_hint(problem, options)}\n")
         return problem.status
+
+
+def _hint(problem: Exception, options: argparse.Namespace) -> str:
+    """What else may have been meant by a command that is not there: an image that nobody has pulled."""
+    word = options.command[0] if options.command else ""
+    if problem.status != 127 or options.rootfs or options.busybox or options.lower or not word.islower() or not word.isalnum():
+        return ""
+    is_it = os.fsencode(word) == getattr(problem, "command", None)
+    return f"; if an image is meant, `int80 pull {word}` fetches it" if is_it else ""
 
 
 def _build(arguments: list[str], digest: str | None = None):

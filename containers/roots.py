@@ -124,7 +124,7 @@ def mount(namespace: Namespace, settings: Settings, scratch: Scratch, made_up: S
     if settings.read_only:
         _mount(namespace, TmpFs(scratch.directory), b"/tmp", True)
     for path, text in settings.files:
-        _lay_file(namespace, scratch, path, text)
+        _lay_file(namespace, scratch, path, text, settings.read_only)
     for memory in settings.tmpfs:
         flags = Flags(*(name in memory.options for name in _FORBIDDING))
         shown = ["ro" if flags.read_only else "rw", *(name for name in _FORBIDDING[1:] if name in memory.options)]
@@ -137,7 +137,7 @@ def mount(namespace: Namespace, settings: Settings, scratch: Scratch, made_up: S
         _mount(namespace, _volume(volume), volume.target, settings.read_only, volume.read_only)
 
 
-def _lay_file(namespace: Namespace, scratch: Scratch, path: bytes, text: bytes) -> None:
+def _lay_file(namespace: Namespace, scratch: Scratch, path: bytes, text: bytes, read_only: bool) -> None:
     """Have a file of the sandbox's own at a path, whether or not one is there; nothing of the root changes by that."""
     directory, _, name = path.rpartition(b"/")
     context = namespace.context()
@@ -156,7 +156,7 @@ def _lay_file(namespace: Namespace, scratch: Scratch, path: bytes, text: bytes) 
     fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     with open(fd, "wb") as new:
         new.write(text)
-    namespace.mount(HostFs(os.open(file, os.O_PATH | os.O_CLOEXEC), b"int80"), names)
+    namespace.mount(HostFs(os.open(file, os.O_PATH | os.O_CLOEXEC), b"int80"), names, read_only)
 
 
 def _volume(volume: Volume) -> HostFs:

@@ -273,6 +273,29 @@ def test_never_pulls_nothing(command):
 # -- layouts --------------------------------------------------------------------------------------
 
 
+def test_newer_takes_what_is_here_where_there_is_nothing_newer(command, image, layout: Layout):
+    command("pull", image({"Cmd": ["echo", "here"]}))
+    command("tag", "layout", "127.0.0.1:1/layout")
+    assert command("run", "--pull", "newer", "127.0.0.1:1/layout").stdout == "here\n"
+    refused(command("run", "--pull", "newer", "127.0.0.1:1/other", status=None), "127.0.0.1:1/other")
+
+
+def test_a_word_that_is_nowhere_may_have_been_an_image(command):
+    done = command("run", "nosuchimage", status=127)
+    assert done.stderr.endswith("; if an image is meant, `int80 pull nosuchimage` fetches it\n")
+    assert "image" not in command("run", "--", "/nosuch", status=127).stderr
+
+
+def test_an_image_that_is_here_leaves_the_terminal_alone(int80: list[str], command, image):
+    command("pull", image({"Cmd": ["echo", "plain"]}))
+    ours, theirs = os.openpty()
+    with open(ours, "rb", buffering=0) as screen:
+        done = subprocess.run([*int80, "run", "layout"], stdin=theirs, stdout=subprocess.PIPE, stderr=theirs)
+        os.write(theirs, b"end")
+        os.close(theirs)
+        assert (done.stdout, screen.read(100)) == (b"plain\n", b"end")
+
+
 def test_of_an_index_the_platform_is_taken(command, layout: Layout, busybox: Path):
     for architecture, text in (("arm64", b"arm"), ("amd64", b"amd")):
         described = layout.manifest([busybox_layer(busybox, entry("which", data=text))], {}, architecture=architecture)

@@ -75,29 +75,38 @@ class _BarPart(Part):
 
 
 class Bars(Quiet):
-    """rich's bars on the standard error."""
+    """rich's bars on the standard error, from the first part on: what is here already leaves the terminal alone."""
 
     def __init__(self) -> None:
+        self._bars = None
+        self._lock = threading.Lock()
+
+    def _begun(self):
         from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(binary_units=True),
-            TimeRemainingColumn(compact=True),
-        )
-        self._bars = Progress(*columns, console=Console(stderr=True))
-        self._bars.start()
+        with self._lock:
+            if self._bars is None:
+                columns = (
+                    TextColumn("{task.description}", markup=False),
+                    BarColumn(),
+                    DownloadColumn(binary_units=True),
+                    TimeRemainingColumn(compact=True),
+                )
+                self._bars = Progress(*columns, console=Console(stderr=True))
+                self._bars.start()
+        return self._bars
 
     def part(self, what: str, name: str, total: int | None):
-        return _BarPart(self._bars, self._bars.add_task(f"{what:<7} {name}", total=total))
+        bars = self._begun()
+        return _BarPart(bars, bars.add_task(f"{what:<7} {name}", total=total))
 
     def note(self, text: str) -> None:
-        self._bars.console.print(text, markup=False, highlight=False)
+        self._begun().console.print(text, markup=False, highlight=False)
 
     def close(self) -> None:
-        self._bars.stop()
+        if self._bars is not None:
+            self._bars.stop()
 
 
 @contextmanager

@@ -20,7 +20,16 @@ _AT_ONCE = 3  # layers
 
 
 def get(store: Store, text: str, when: str, platform: Platform | None, limits: Limits, progress: Quiet) -> Image:
-    """The image that a person named, pulled if need be: `when` is never, missing or always.  `ImageError`."""
+    """The image that a person named, pulled if need be: `when` is never, missing, newer or always.  `ImageError`.
+
+    With newer what is here will do where nothing else can be had.
+    """
+    if when == "newer":
+        try:
+            return pull(store, text, platform, limits, progress)
+        except ImageError:
+            if not store.knows(transport(text)[1] if transport(text) else text):
+                raise
     if when != "always" and (transport(text) is None or transport(text)[0] == "docker"):
         plain = transport(text)[1] if transport(text) else text
         try:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import re
 
-from containers.sandbox import CannotRun, Memory, Settings, Volume
+from containers.sandbox import Memory, Settings, Volume
+from containers.status import CannotRun
 from procs.credentials import ALL_CAPABILITIES, Credentials
 from procs.limits import PERIOD
 from tracer.attributes import Attributes

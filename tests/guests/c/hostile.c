@@ -361,9 +361,8 @@ static void failed_forks(void)
 		} else if (pids[i] < 0) {
 			printf("fork %s\n", result(pids[i]));
 			return; /* init's end is everybody's */
-		}
-	for (int i = 0; i < 8; i++)
-		read(p[0], &byte, 1);
+		} else
+			read(p[0], &byte, 1); /* while it asks, its thread may come to be, and counts */
 	int pid = fork();
 	if (pid == 0)
 		_exit(0);

@@ -225,3 +225,27 @@ def test_two_sandboxes_in_one_loop_know_nothing_of_each_other(script):
         print(loop.supervisors)
     """)
     assert sorted(out.splitlines()) == sorted(["1 5", "1 5", "3", "4", "[]"])
+
+
+def test_a_bug_at_a_stop_ends_the_process_and_nothing_waits_for_ever(script):
+    """Whatever it raises: also the error that a task killed under our hands has."""
+    out = script("""
+    from tracer.supervisor import Supervisor
+    os.dup2(1, 2)
+    for bug in (ProcessLookupError(3, "about somebody else"), RuntimeError("a bug")):
+        running = Running(settings("sh", "-c", "sh -c : ; echo $?; exit 6"))
+        forked = Supervisor._forked
+        def fails(*arguments):
+            Supervisor._forked = forked
+            raise bug
+        try:
+            running.prepare()
+            running.launch()
+            Supervisor._forked = fails
+            print(exit_status(running.serve()), flush=True)
+        finally:
+            running.close()
+    """)
+    lines = out.splitlines()
+    assert [line for line in lines if line.isdigit()] == ["137", "137"], out
+    assert sum("bug at a stop of process 1, which is killed" in line for line in lines) == 2

@@ -400,7 +400,10 @@ class Supervisor:
     # -- stops --------------------------------------------------------------------------------
 
     def event(self, task: TracedTask, status: int) -> None:
-        """Handle one wait status; a task killed under our hands raises ESRCH, which means nothing more."""
+        """Handle one wait status; a task killed under our hands raises ESRCH, which means nothing more.
+
+        Unless the task is still there, and nobody would ever let it go: then ESRCH was about something else.
+        """
         if not os.WIFSTOPPED(status):
             self._ended(task, status)
             return
@@ -411,8 +414,9 @@ class Supervisor:
             return
         try:
             self._stopped(task, status >> 8 & 0xFF, status >> 16)
-        except ProcessLookupError:
-            pass
+        except ProcessLookupError as bug:
+            if _stands(task.tid):
+                self._give_up(task, bug)
         except Exception as bug:
             self._give_up(task, bug)
 
@@ -1159,6 +1163,17 @@ def _alive(tid: int) -> bool:
         return False
     except OSError:
         return True  # out of descriptors: nobody can tell
+
+
+def _stands(tid: int) -> bool:
+    """Whether a task is at a ptrace stop that was waited for already."""
+    try:
+        with open(f"/proc/{tid}/stat", "rb") as file:
+            if file.read().rpartition(b")")[2].split()[0] != b"t":
+                return False
+        return os.waitid(os.P_PID, tid, os.WEXITED | os.WSTOPPED | os.WNOHANG | os.WNOWAIT | ptrace.WALL) is None
+    except OSError:
+        return False  # it has ended
 
 
 _ENOSYS = 38

@@ -226,9 +226,9 @@ def run(runtime: Runtime, name: str, bundle: str, streams: Streams, keep: bool) 
     try:
         start(runtime, name)
     except ContainerError:
-        _wait(made.monitor)
         with contextlib.suppress(ContainerError):
             delete(runtime, name, True)
+        _wait(made.monitor)
         raise
     if streams.detach:
         return 0

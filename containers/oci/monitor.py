@@ -153,13 +153,20 @@ class Monitor:
         except _Refused as refusal:
             peer.send({"error": str(refusal)})
         except (CannotRun, ConfigError, OSError) as problem:
-            peer.send({"error": why(problem)})
+            self._refuse(peer, why(problem))
         except Exception as bug:  # of ours, which is not to end the container
             self.tell_bug(bug)
-            peer.send({"error": f"bug in the monitor: {bug!r}"})
+            self._refuse(peer, f"bug in the monitor: {bug!r}")
         finally:
             for fd in descriptors:
                 os.close(fd)
+
+    def _refuse(self, peer: Peer, message: str) -> None:
+        """Something went wrong on the way to what was asked for; a container that was half started is no container."""
+        if self._starting is peer:
+            self._fail(message)
+        else:
+            peer.send({"error": message})
 
     def tell_bug(self, bug: BaseException) -> None:
         self.log.error(f"bug in the monitor: {bug!r}")

@@ -18,8 +18,8 @@ from abi.dispatch import AT_FDCWD, Call
 from abi.errors import Kind, SysError
 from abi.host import Status
 from abi.messages import say
-from containers.sandbox import CannotRun, Running
-from containers.status import exit_status
+from containers.sandbox import Running
+from containers.status import CannotRun, exit_status
 from containers.view import View
 from vfs.namespace import Location
 

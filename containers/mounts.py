@@ -12,8 +12,9 @@ import shutil
 import stat
 
 from containers.roots import mount_point
-from containers.sandbox import CannotRun, Settings
+from containers.sandbox import Settings
 from containers.scratch import Scratch
+from containers.status import CannotRun
 from vfs.filesystem import PROC_SUPER_MAGIC, FileSystem
 from vfs.hostfs import HostFs, HostNode
 from vfs.kernel import self_path, statfs

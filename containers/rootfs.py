@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from containers.sandbox import CannotRun
+from containers.status import CannotRun
 from procs import elf
 
 _HOW = "give one with --busybox FILE, or a whole root with --rootfs DIR (Debian, Ubuntu: apt install busybox-static)"

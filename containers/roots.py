@@ -7,8 +7,9 @@ import fcntl
 import os
 from collections.abc import Sequence
 
-from containers.sandbox import CannotRun, Settings, Volume
+from containers.sandbox import Settings, Volume
 from containers.scratch import Scratch
+from containers.status import CannotRun
 from vfs.filesystem import FileSystem
 from vfs.hostfs import HostFs
 from vfs.namespace import Flags, Location, Namespace

@@ -17,7 +17,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from containers.sandbox import CannotRun
+from containers.status import CannotRun
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _NEW, _GONE = ".new-", ".gone-"

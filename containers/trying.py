@@ -10,7 +10,7 @@ import sys
 from contextlib import contextmanager
 
 from containers import tries
-from containers.sandbox import CannotRun
+from containers.status import CannotRun
 
 _REFUSED = 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from containers.sandbox import CannotRun
+from containers.status import CannotRun
 
 
 def variables(files: Sequence[str], items: Sequence[str]) -> dict[str, str]:

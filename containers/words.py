@@ -60,7 +60,7 @@ def name_kept_container(command: str, words: list[str]) -> bool:
     if name is None:
         return False
     from containers.engine.record import Store
-    from containers.sandbox import CannotRun
+    from containers.status import CannotRun
 
     try:
         return Store().lookup(name) is not None

@@ -16,7 +16,7 @@ from enum import Enum
 
 from containers.engine.record import Record
 from containers.engine.streams import ATTACH, ERR, IN, IN_ENDED, OUT, PACKET, SIZE
-from containers.sandbox import CannotRun
+from containers.status import CannotRun
 from tracer.loop import FORWARDED, signalfd
 from tracer.terminal import stop
 

@@ -9,7 +9,11 @@ from containers.changes import OPAQUE, WHITEOUT, Tree, Upper, compare, join
 from containers.engine import commands
 from containers.engine.record import Record
 from containers.roots import STORE
-from containers.sandbox import CannotRun, Settings
+from containers.status import CannotRun
+
+TYPE_CHECKING = False  # what typing has, without the time that importing it takes
+if TYPE_CHECKING:
+    from containers.sandbox import Settings
 
 _MARK = b".wh..wh."  # before names of a layer that are no whiteouts
 _MADE = (b"proc", b"sys", b"dev")  # where a sandbox's own trees are mounted

@@ -10,7 +10,11 @@ from collections.abc import Callable
 
 from containers.engine.record import Record
 from containers.oci import control
-from containers.sandbox import CannotRun, Settings
+from containers.status import CannotRun
+
+TYPE_CHECKING = False  # what typing has, without the time that importing it takes
+if TYPE_CHECKING:
+    from containers.sandbox import Settings
 
 _PACKET = 1 << 16
 

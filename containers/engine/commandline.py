@@ -15,7 +15,7 @@ from containers.engine.record import Record, Store
 from containers.images.reference import familiar
 from containers.oci.commandline import signal_number
 from containers.oci.state import ContainerError
-from containers.sandbox import CannotRun
+from containers.status import CannotRun
 from containers.variables import variables
 
 FAILURE = 125

@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from containers.engine import listing
 from containers.engine.attachment import Attachment, Left
@@ -16,30 +15,41 @@ from containers.engine.client import Link, Start, ask
 from containers.engine.record import Record, Store, now
 from containers.oci import control
 from containers.oci.attending import attend, take_signals
-from containers.sandbox import CannotRun, Settings
-from containers.status import exit_status
+from containers.status import CannotRun, exit_status
 
-Build = Callable[[list[str], str | None], Settings]  # from the words of `int80 run`, and the digest of an image's manifest
+TYPE_CHECKING = False  # what typing has, without the time that importing it takes
+if TYPE_CHECKING:
+    from containers.sandbox import Settings
+
+Build = Callable[[list[str], str | None], "Settings"]  # from the words of `int80 run`, and the digest of an image's manifest
 _ENDING = 10.0  # seconds that a monitor whose container has ended may take to be gone
 
 
-@dataclass(slots=True)
 class Wanted:
     """A container as `int80 run` describes it beside its `Settings`."""
 
-    words: list[str]
-    name: str | None
-    image: str  # what people are shown
-    detach: bool
-    interactive: bool
-    auto_remove: bool
-    restart: dict
-    labels: dict[str, str]
-    given: list[str]  # the names of variables that were asked for
-    stop_timeout: float
-    host: dict  # limits, rights and the like, as `inspect` shows them
-    id_file: str | None
-    replace: bool
+    __slots__ = (
+        "auto_remove", "detach", "given", "host", "id_file", "image", "interactive", "labels", "name", "replace", "restart",
+        "stop_timeout", "words",
+    )  # fmt: skip
+
+    def __init__(
+        self, words: list[str], name: str | None, image: str, detach: bool, interactive: bool, auto_remove: bool, restart: dict,
+        labels: dict[str, str], given: list[str], stop_timeout: float, host: dict, id_file: str | None, replace: bool,
+    ) -> None:  # fmt: skip
+        self.words = words
+        self.name = name
+        self.image = image  # what people are shown
+        self.detach = detach
+        self.interactive = interactive
+        self.auto_remove = auto_remove
+        self.restart = restart
+        self.labels = labels
+        self.given = given  # the names of variables that were asked for
+        self.stop_timeout = stop_timeout
+        self.host = host  # limits, rights and the like, as `inspect` shows them
+        self.id_file = id_file
+        self.replace = replace
 
 
 def settings_of(record: Record, build: Build) -> Settings:

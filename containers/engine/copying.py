@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from containers.engine.client import Link
 from containers.engine.files import Files
 from containers.engine.record import Record
-from containers.sandbox import CannotRun, Running, Settings
+from containers.sandbox import Running, Settings
+from containers.status import CannotRun
 
 _PACKET = 1 << 16
 _CHUNK = 1 << 20

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from containers.engine import commands, copying
 from containers.engine.client import ask
 from containers.engine.record import Record
-from containers.sandbox import CannotRun
+from containers.status import CannotRun
 
 
 def commit(record: Record, name: str | None, changes: dict, message: str | None, author: str | None, pause: bool) -> str:

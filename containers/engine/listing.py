@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 
 from containers.engine.client import ask
 from containers.engine.record import Record
-from containers.sandbox import CannotRun
-from containers.show import human, printable_text
+from containers.status import CannotRun
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -24,6 +23,8 @@ def table(titles: Iterable[str], rows: Iterable[Iterable[str]], right: Iterable[
     """A table of text as rich has it, without lines."""
     from rich.table import Table
     from rich.text import Text
+
+    from containers.show import printable_text
 
     result = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     for title in titles:
@@ -200,6 +201,8 @@ class Usage:
             tasks += int(fields[17]) if not own else 0
             counted = _io(pid)
             read, written = read + counted[0], written + counted[1]
+        from containers.show import human
+
         now = time.monotonic()
         before = self._before.get(record.id)
         self._before[record.id] = (now, spent)

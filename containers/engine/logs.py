@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from containers.engine.attachment import write_all
 from containers.engine.record import Record
-from containers.sandbox import CannotRun
+from containers.status import CannotRun
 from vfs import kernel
 
 _IN_MODIFY = 2

@@ -22,8 +22,8 @@ from containers.engine.record import Record, Store, let_image_go, now
 from containers.engine.streams import Keeper, Streams
 from containers.oci.attending import close_streams, exit_as
 from containers.oci.control import Control, Peer, document
-from containers.sandbox import CannotRun, Running, Settings
-from containers.status import exit_status
+from containers.sandbox import Running, Settings
+from containers.status import CannotRun, exit_status
 from procs.credentials import Credentials
 from tracer.loop import FORWARDED, Loop
 

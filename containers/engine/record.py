@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 
 from containers.oci import control
 from containers.oci.state import Container, ContainerError, NotThere, Registry
-from containers.sandbox import CannotRun
+from containers.status import CannotRun
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
 _ID = re.compile(r"[0-9a-f]{64}")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from typing import NoReturn
 
-from containers.sandbox import CannotRun
+from containers.status import CannotRun
 
 
 class ImageError(CannotRun):
@@ -25,8 +24,8 @@ def of_system(where: object, problem: OSError) -> ImageError:
     return ImageError(f"{where}: {(problem.strerror or str(problem)).lower()}")
 
 
-def interrupted() -> NoReturn:
-    """End at once, without waiting for threads that fetch: what has come so far is kept for the next time."""
+def interrupted():
+    """End at once and never return, without waiting for threads that fetch: what has come so far is kept for the next time."""
     sys.stderr.write("int80: interrupted; what has come so far is kept for the next time\n")
     sys.stderr.flush()
     os._exit(130)

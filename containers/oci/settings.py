@@ -16,7 +16,8 @@ import msgspec
 from containers import cgroup
 from containers.oci import checks, filters, mountings
 from containers.oci.config import CPU, Config, Hooks, Linux, Memory, Problems, Process, Resources
-from containers.sandbox import CannotExecute, Settings
+from containers.sandbox import Settings
+from containers.status import CannotExecute
 from procs.credentials import ALL_CAPABILITIES, Credentials
 from procs.limits import PERIOD, Limits
 from tracer.attributes import Attributes, Scheduling

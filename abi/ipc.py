@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
 import struct
 
@@ -23,13 +24,14 @@ _PERM = struct.Struct("<iIIIIII")  # key, uid, gid, cuid, cgid, mode, sequence; 
 _READ, _WRITE = 0o444, 0o222
 
 
-def _key(call: Call) -> int:
-    return call.int(0)
+def _get(call: Call, kind: int, size: int, flags: int):
+    caller = call.sandbox.tree.guest(call.process.pid)
+    return Return(call.sandbox.objects.get(kind, call.int(0), size, flags, call.credentials, caller).id)
 
 
 @linux.answer(68, "msgget")
 def msgget(call: Call):
-    return Return(call.sandbox.objects.get(MSG, _key(call), 0, call.int(1), call.credentials).id)
+    return _get(call, MSG, 0, call.int(1))
 
 
 @linux.answer(64, "semget")
@@ -37,14 +39,14 @@ def semget(call: Call):
     count = call.int(1)
     if not 0 <= count <= 32000:
         raise SysError(Kind.EINVAL)
-    return Return(call.sandbox.objects.get(SEM, _key(call), count, call.int(2), call.credentials).id)
+    return _get(call, SEM, count, call.int(2))
 
 
 @linux.answer(29, "shmget", "SHM_HUGETLB is EPERM", Support.PARTIAL)
 def shmget(call: Call):
     if call.int(2) & 0o4000:
         raise SysError(Kind.EPERM)
-    return Return(call.sandbox.objects.get(SHM, _key(call), call.args[1], call.int(2), call.credentials).id)
+    return _get(call, SHM, call.args[1], call.int(2))
 
 
 def _find(call: Call, kind: int, want: int) -> Object:
@@ -86,18 +88,23 @@ _IPC_INFO = 3
 _STAT, _INFO, _STAT_ANY = {MSG: 11, SEM: 18, SHM: 13}, {MSG: 12, SEM: 19, SHM: 14}, {MSG: 13, SEM: 20, SHM: 15}
 _CONTROL = {MSG: 71, SEM: 66, SHM: 31}
 _INFO_SIZE = {MSG: 32, SEM: 40, SHM: 72}
-_PIDS = {MSG: (96, 100), SEM: (), SHM: (80, 84)}  # where a status names processes
+_LOCK, _UNLOCK = 11, 12  # of shared memory
+_PIDS = {MSG: (96, 100), SEM: (), SHM: (84,)}  # where a status names processes
+_ATTACHED_AT = slice(56, 72)  # when a segment was attached and detached
 
 
 def status(sandbox, found: Object) -> bytes:
     """The ``struct msqid_ds``, ``semid_ds`` or ``shmid_ds`` that a guest is to see of an object."""
     data = bytearray(sandbox.objects.status(found))
-    mode = found.mode | (0o1000 if found.doomed else 0)
+    mode = found.mode | (0o1000 if found.doomed else 0) | (0o2000 if found.locked else 0)
     _PERM.pack_into(data, 0, 0 if found.doomed else found.key, found.uid, found.gid, found.cuid, found.cgid, mode, 0)
     for at in _PIDS[found.kind]:
         pid = int.from_bytes(data[at : at + 4], "little")
         data[at : at + 4] = _pid(sandbox, pid).to_bytes(4, "little")
     if found.kind == SHM:
+        data[80:84] = found.creator.to_bytes(4, "little")
+        if not any(data[84:88]):
+            data[_ATTACHED_AT] = bytes(16)  # we alone have attached it
         attached = int.from_bytes(data[88:96], "little")  # by us, too
         data[88:96] = max(0, attached - 1).to_bytes(8, "little")
     return bytes(data)
@@ -131,6 +138,39 @@ def rows(sandbox, kind: int) -> bytes:
     return b"".join(lines)
 
 
+def _used(objects, kind: int, limits: bytes) -> bytes:
+    """What MSG_INFO, SEM_INFO and SHM_INFO tell beside some of the `limits`: how much there is, of the sandbox's own."""
+    there = objects.all(kind)
+    if kind == SHM:
+        host = {found.host for found in there}
+        present, swapped = _resident(host)
+        return _SHM_INFO.pack(len(there), sum(-(-found.size // mmap.PAGESIZE) for found in there), present, swapped, 0, 0)
+    told = bytearray(limits)
+    if kind == SEM:
+        told[28:32] = len(there).to_bytes(4, "little")  # semusz
+        told[36:40] = sum(found.size for found in there).to_bytes(4, "little")  # semaem
+        return bytes(told)
+    statuses = [objects.status(found) for found in there]
+    held, count = (sum(int.from_bytes(each[at : at + 8], "little") for each in statuses) for at in (72, 80))
+    told[:8] = struct.pack("<2i", len(there), count)  # msgpool, msgmap
+    told[24:28] = held.to_bytes(4, "little")  # msgtql
+    return bytes(told)
+
+
+_SHM_INFO = struct.Struct("<i4x5Q")
+
+
+def _resident(host: set[int]) -> tuple[int, int]:
+    """Pages of segments, by the host's ids, that are in memory and that are swapped out.  proc_sysvipc(5)."""
+    present = swapped = 0
+    with open("/proc/sysvipc/shm", "rb") as file:
+        for line in list(file)[1:]:
+            fields = line.split()
+            if int(fields[1]) in host:
+                present, swapped = present + int(fields[-2]), swapped + int(fields[-1])
+    return present // mmap.PAGESIZE, swapped // mmap.PAGESIZE
+
+
 _SIZES = {MSG: 120, SEM: 104, SHM: 112}
 
 
@@ -141,7 +181,8 @@ def _control(call: Call, kind: int, command: int, address: int):
         buffer = ctypes.create_string_buffer(128)
         arguments = (0, 0, _IPC_INFO, buffer) if kind == SEM else (0, _IPC_INFO, buffer)
         kernel.raw(_CONTROL[kind], *arguments)  # the limits, which are the host's
-        call.memory.write(address, buffer.raw[: _INFO_SIZE[kind]])
+        limits = buffer.raw[: _INFO_SIZE[kind]]
+        call.memory.write(address, limits if command == _IPC_INFO else _used(objects, kind, limits))
         return Return(max(0, len(objects.all(kind)) - 1))
     if command in (_STAT[kind], _STAT_ANY[kind]):
         there = objects.all(kind)
@@ -161,26 +202,31 @@ def _control(call: Call, kind: int, command: int, address: int):
             found.check_owner(ids)
             objects.remove(found)
         case c if c == IPC_SET:
-            _, uid, gid, _, _, mode, _ = _PERM.unpack(call.memory.read(address, _PERM.size))
+            wanted = call.memory.read(address, _SIZES[kind])
+            _, uid, gid, _, _, mode, _ = _PERM.unpack_from(wanted)
             found.check_owner(ids)
             if KEEP in (uid, gid):
                 raise SysError(Kind.EINVAL)
+            if kind == MSG:
+                objects.set_queue_size(found, int.from_bytes(wanted[88:96], "little"))
             found.uid, found.gid, found.mode = uid, gid, mode & 0o777
         case _:
             raise SysError(Kind.EINVAL)
     return OK
 
 
-@linux.answer(71, "msgctl", "IPC_SET leaves msg_qbytes", Support.PARTIAL)
+@linux.answer(71, "msgctl", "IPC_SET raises msg_qbytes to the host's msgmnb at most", Support.PARTIAL)
 def msgctl(call: Call):
     return _control(call, MSG, call.int(1) & ~0x100, call.args[2])
 
 
-@linux.answer(31, "shmctl", "SHM_LOCK and SHM_UNLOCK do nothing", Support.PARTIAL)
+@linux.answer(31, "shmctl", "SHM_LOCK and SHM_UNLOCK are noted, and nothing else", Support.PARTIAL)
 def shmctl(call: Call):
     command = call.int(1) & ~0x100
-    if command in (11, 12):  # SHM_LOCK, SHM_UNLOCK
-        call.sandbox.objects.find(SHM, call.int(0)).check_owner(call.credentials)
+    if command in (_LOCK, _UNLOCK):
+        found = call.sandbox.objects.find(SHM, call.int(0))
+        found.check_owner(call.credentials)
+        found.locked = command == _LOCK
         return OK
     return _control(call, SHM, command, call.args[2])
 
@@ -202,9 +248,17 @@ def semctl(call: Call):
             return OK
         case c if c == _SETALL:
             values = call.memory.read(value, 2 * found.size)
-            return Return(kernel.raw(66, found.host, 0, command, values))
-    result = kernel.raw(66, found.host, call.int(1), command, value & 0xFFFFFFFF)
-    return Return(_pid(call.sandbox, result) if command == _GETPID else result)
+            kernel.raw(66, found.host, 0, command, values)
+            found.setters = {None: call.sandbox.tree.guest(call.process.pid)}
+            return OK
+    number = call.int(1)
+    result = kernel.raw(66, found.host, number, command, value & 0xFFFFFFFF)
+    match command:
+        case c if c == _GETPID:
+            result = _pid(call.sandbox, result) or found.setters.get(number, found.setters.get(None, 0))
+        case c if c == _SETVAL:
+            found.setters[number] = call.sandbox.tree.guest(call.process.pid)
+    return Return(result)
 
 
 # -- POSIX message queues ---------------------------------------------------------------------------
@@ -249,6 +303,7 @@ def mq_open(call: Call):
         hidden = b"int80-%d-%s" % (os.getpid(), os.urandom(8).hex().encode())
         fd = kernel.raw(240, hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, attributes)
         kernel.raw(241, hidden)
+        os.fchmod(fd, mode | 0o600)  # which is what fstat(2) tells of it; we are to open it again
         found = queues[name] = Queue(fd, mode, call.credentials)
     else:
         if flags & os.O_CREAT and flags & os.O_EXCL:

@@ -35,8 +35,8 @@ def siginfo(sandbox, info: bytes) -> bytes:
         return info
     pid = int.from_bytes(info[_PID], "little", signed=True)
     told = sandbox.tree.guest(pid)
-    if child and not told:
-        told = pid  # it has been reaped by its tracer
+    if not told and (child or pid in sandbox.tree.departed):
+        told = pid  # of one that has ended since
     uid = sandbox.tree.uid(pid)
     if uid is None:
         uid = sandbox.guest_uid(int.from_bytes(info[_UID], "little"))

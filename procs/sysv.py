@@ -23,15 +23,22 @@ _SHMAT, _SHMDT = 30, 67
 IPC_PRIVATE = 0
 IPC_CREAT, IPC_EXCL = 0o1000, 0o2000
 IPC_RMID, IPC_SET, IPC_STAT = 0, 1, 2
+_IPC_INFO = 3
 _CAP_IPC_OWNER, _CAP_SYS_ADMIN = 15, 21
 
 
 class Object:
-    """A queue, a set of semaphores or a segment; `size` is a set's count, or a segment's bytes."""
+    """A queue, a set of semaphores or a segment; `size` is a set's count, or a segment's bytes.
 
-    __slots__ = ("address", "cgid", "cuid", "doomed", "gid", "host", "id", "key", "kind", "mode", "size", "uid")
+    What the kernel ascribes to the supervisor is a guest's: it was made by `creator`, and by `setters` (semaphore to process,
+    by the guest's numbers; None is all others) semaphores were set.
+    """
 
-    def __init__(self, kind: int, key: int, number: int, host: int, size: int, mode: int, credentials) -> None:
+    __slots__ = (
+        "address", "cgid", "creator", "cuid", "doomed", "gid", "host", "id", "key", "kind", "locked", "mode", "setters", "size", "uid",
+    )  # fmt: skip
+
+    def __init__(self, kind: int, key: int, number: int, host: int, size: int, mode: int, credentials, creator: int) -> None:
         self.kind = kind
         self.key = key
         self.id = number
@@ -42,6 +49,9 @@ class Object:
         self.gid = self.cgid = credentials.egid
         self.address = 0
         self.doomed = False
+        self.locked = False
+        self.creator = creator
+        self.setters: dict[int | None, int] = {}
 
     def check(self, credentials, want: int) -> None:
         """EACCES; `want` has the bits of a mode, wherever they stand."""
@@ -70,8 +80,8 @@ class Objects:
         self._next = 1  # there are programs that remove 0, meaning an object they have not made
         self._tell: int | None = None
 
-    def get(self, kind: int, key: int, size: int, flags: int, credentials) -> Object:
-        """msgget(2), semget(2), shmget(2).  EEXIST, ENOENT, EINVAL, EACCES, ENOSPC."""
+    def get(self, kind: int, key: int, size: int, flags: int, credentials, caller: int) -> Object:
+        """msgget(2), semget(2), shmget(2) of process `caller`.  EEXIST, ENOENT, EINVAL, EACCES, ENOSPC."""
         self._sweep()
         table = self._tables[kind]
         found = None if key == IPC_PRIVATE else next((o for o in table.values() if o.key == key and not o.doomed), None)
@@ -85,9 +95,9 @@ class Objects:
         if key != IPC_PRIVATE and not flags & IPC_CREAT:
             raise error(errno.ENOENT)
         host = self._make(kind, size, flags)
-        new = Object(kind, key, self._next, host, size, flags, credentials)
+        new = Object(kind, key, self._next, host, size, flags, credentials, caller)
         if kind == SHM:
-            new.address = _attach(host)
+            new.address = _attach(host, size)
             kernel.raw(_CONTROL[SHM], host, IPC_RMID, 0)  # there as long as it is attached
         else:
             self._watch(kind, host)
@@ -141,12 +151,22 @@ class Objects:
         kernel.raw(_CONTROL[found.kind], *arguments)
         return buffer.raw
 
+    def set_queue_size(self, found: Object, size: int) -> None:
+        """IPC_SET of a queue's msg_qbytes.  EPERM for more than it has at first, which the host's administrator may give."""
+        limits = ctypes.create_string_buffer(32)
+        kernel.raw(_CONTROL[MSG], 0, _IPC_INFO, limits)
+        if size > int.from_bytes(limits[12:16], "little"):  # msgmnb
+            raise error(errno.EPERM)
+        status = bytearray(self.status(found))
+        status[88:96] = size.to_bytes(8, "little")
+        kernel.raw(_CONTROL[MSG], found.host, IPC_SET, bytes(status))
+
     # -- the end ------------------------------------------------------------------------------
 
     def _watch(self, kind: int, host: int) -> None:
         """Have an object removed when this process is gone."""
         if self._tell is None:
-            self._tell = _start_remover([found.address for found in self._tables[SHM].values()])
+            self._tell = _start_remover()
         os.write(self._tell, b"+%d %d\n" % (kind, host))
 
     def close(self) -> None:
@@ -166,14 +186,18 @@ _local = kernel.libc
 _local.shmat.restype = ctypes.c_void_p
 _local.shmat.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
 _local.shmdt.argtypes = (ctypes.c_void_p,)
+_local.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+_MADV_DONTFORK = 10
 
 
-def _attach(host: int) -> int:
+def _attach(host: int, size: int) -> int:
     address = _local.shmat(host, None, 0)
     if address in (None, ctypes.c_void_p(-1).value):
         number = ctypes.get_errno()
         kernel.raw(_CONTROL[SHM], host, IPC_RMID, 0)
         raise error(number)
+    # A child of ours would attach it once more, and be who did so last.
+    _local.madvise(address, size, _MADV_DONTFORK)
     return address
 
 
@@ -186,11 +210,8 @@ def _remove(kind: int, host: int) -> None:
     kernel.raw(_CONTROL[kind], host, *((0, IPC_RMID) if kind == SEM else (IPC_RMID,)), 0)
 
 
-def _start_remover(attached: list[int]) -> int:
-    """Fork the process that removes what it is told of once nobody can tell it any more; where to write.
-
-    It lets go of the segments that are `attached` here, which a fork attaches once more.
-    """
+def _start_remover() -> int:
+    """Fork the process that removes what it is told of once nobody can tell it any more; where to write."""
     read, write = os.pipe2(os.O_CLOEXEC)
     ready, begun = os.pipe2(os.O_CLOEXEC)
     if os.fork():
@@ -200,8 +221,6 @@ def _start_remover(attached: list[int]) -> int:
         os.close(ready)
         return write
     try:
-        for address in attached:
-            _detach(address)
         os.close(begun)
         os.setsid()
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

@@ -66,7 +66,7 @@ class ProcessTree:
         self.processes: dict[int, Process] = {}
         self.forking: set[int] = set()  # tasks let into fork whose child is not seen yet
         self.zombies: set[int] = set()  # processes that ended; some are gone by now
-        self.departed: dict[int, Credentials] = {}  # of processes that ended, where not all root's, for who learns of it later
+        self.departed: dict[int, Credentials] = {}  # of processes that ended, for who learns of them later
         self.init_pid = 0
         self.commands: set[int] = set()  # processes launched from outside beside init
         self.launching: set[int] = set()  # those that have not executed their program yet: a copy of the supervisor each
@@ -87,11 +87,9 @@ class ProcessTree:
 
     def _departs(self, process: Process) -> None:
         self.departed.pop(process.pid, None)
-        ids = process.credentials
-        if ids.uid or ids.euid or ids.gid or ids.egid:
-            self.departed[process.pid] = ids
-            if len(self.departed) > _DEPARTED_MAX:
-                del self.departed[next(iter(self.departed))]
+        self.departed[process.pid] = process.credentials
+        if len(self.departed) > _DEPARTED_MAX:
+            del self.departed[next(iter(self.departed))]
 
     def uid(self, number: int) -> int | None:
         """The real uid of a task by the kernel's number, or of a process that has ended; None when nobody knows."""

@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 
+import pytest
+
 from runtimes import eventually
 
 _KEY = 0x1580  # the guest's
@@ -27,6 +29,16 @@ def test_objects_are_as_natively(run, guest):
     shutil.copy(program, run.root / "bin/ipc")
     inside = run("ipc")
     assert (inside.stdout, inside.stderr) == (native.stdout, native.stderr)
+
+
+def test_how_much_there_is_is_said_of_the_sandbox(int80):
+    if shutil.which("ipcs") is None:
+        pytest.skip("needs util-linux")
+    script = "ipcmk -M 10000; ipcmk -S 3; ipcmk -Q; ipcs -u"
+    inside = subprocess.run([*int80, "run", "--", "sh", "-c", script], capture_output=True, timeout=60)
+    words = inside.stdout.split()
+    for line in (b"segments allocated 1", b"pages allocated 3", b"used arrays = 1", b"allocated semaphores = 3", b"allocated queues = 1"):
+        assert line.split() in [words[at : at + len(line.split())] for at in range(len(words))], inside
 
 
 def test_the_hosts_objects_are_not_there(guest, run):

@@ -9,6 +9,7 @@
 #include <sys/msg.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +18,43 @@ static void say(const char *what, long value)
 {
     printf("%s %s\n", what, value < 0 ? strerror(errno) : value ? "more" : "0");
     fflush(stdout);
+}
+
+/* Who made, used and set things, and how much there is; of processes that other processes' objects do not show. */
+static void told(void)
+{
+    int shm = shmget(IPC_PRIVATE, 5000, 0600), sem = semget(IPC_PRIVATE, 3, 0600), queue = msgget(IPC_PRIVATE, 0600), status;
+    struct shmid_ds segment;
+    struct msqid_ds queue_status;
+    struct { long type; char text[200]; } message = { 1, "" };
+    unsigned short values[3] = { 1, 2, 3 };
+
+    shmctl(shm, IPC_STAT, &segment);
+    printf("made by me %d, attached by %d at %ld\n", segment.shm_cpid == getpid(), segment.shm_lpid, (long)segment.shm_atime);
+    if (!fork()) {
+        shmdt(shmat(shm, NULL, 0));
+        semctl(sem, 1, SETVAL, 4);
+        shmctl(shm, IPC_STAT, &segment);
+        printf("used by me %d %d, set by me %d\n", segment.shm_lpid == getpid(), segment.shm_dtime != 0,
+               semctl(sem, 1, GETPID) == getpid());
+        _exit(0);
+    }
+    wait(&status);
+    printf("not by me %d\n", semctl(sem, 1, GETPID) == getpid());
+    say("SETALL", semctl(sem, 0, SETALL, values));
+    printf("set by me %d %d\n", semctl(sem, 1, GETPID) == getpid(), semctl(sem, 2, GETPID) == getpid());
+    say("SHM_LOCK", shmctl(shm, SHM_LOCK, NULL));
+    shmctl(shm, IPC_STAT, &segment);
+    printf("%o\n", segment.shm_perm.mode);
+    say("SHM_UNLOCK", shmctl(shm, SHM_UNLOCK, NULL));
+    msgctl(queue, IPC_STAT, &queue_status);
+    queue_status.msg_qbytes = 100;
+    say("smaller", msgctl(queue, IPC_SET, &queue_status));
+    say("too much", msgsnd(queue, &message, 101, IPC_NOWAIT));
+    say("enough", msgsnd(queue, &message, 100, IPC_NOWAIT));
+    shmctl(shm, IPC_RMID, NULL);
+    semctl(sem, 0, IPC_RMID);
+    msgctl(queue, IPC_RMID, NULL);
 }
 
 int main(int argc, char **argv)
@@ -82,6 +120,8 @@ int main(int argc, char **argv)
     say("stale", msgctl(queue, IPC_STAT, &queue_status));
     say("foreign", semctl(999999, 0, GETVAL));
 
+    told();
+
     struct mq_attr attributes = { 0, 4, 32 };
     say("mq absent", mq_open("/int80-test", O_RDONLY));
     mqd_t mq = mq_open("/int80-test", O_CREAT | O_RDWR, 0600, &attributes);
@@ -93,6 +133,26 @@ int main(int argc, char **argv)
         _exit(0);
     }
     wait(&status);
+    struct stat mq_status;
+    umask(022);
+    mqd_t shared = mq_open("/int80-test-mode", O_CREAT | O_RDWR, 0666, &attributes);
+    fstat(shared, &mq_status);
+    printf("%o\n", mq_status.st_mode);
+    mq_unlink("/int80-test-mode");
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    mq_notify(shared, &(struct sigevent){ .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 });
+    pid_t sender = fork();
+    if (!sender) {
+        mq_send(shared, "", 0, 0);
+        _exit(0);
+    }
+    wait(&status);
+    siginfo_t info;
+    say("notified", sigwaitinfo(&signals, &info));
+    printf("by who has ended %d %d\n", info.si_code, info.si_pid == sender);
     char text[32];
     say("mq got", mq_receive(mq, text, 32, NULL) != 5);
     printf("%s\n", text);

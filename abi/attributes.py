@@ -8,6 +8,8 @@ from abi.dispatch import AT_FDCWD, OK, Call, Return, Support
 from abi.errors import Kind, SysError
 from abi.files import check_writable, descriptor_location
 from abi.linux import linux
+from procs.credentials import FileCapabilities
+from vfs.filesystem import CAPABILITY
 from vfs.kernel import self_path
 from vfs.namespace import Location, OpenFile
 from vfs.rights import READ, WRITE
@@ -63,6 +65,8 @@ def _setxattr(call: Call, found, name: bytes, value: bytes):
     where = _xattr_location(found)
     check_writable(where)
     _judge(call, where, name, WRITE)
+    if name == CAPABILITY and not FileCapabilities.is_whole(value):
+        raise SysError(Kind.EINVAL)
     where.fs.setxattr(where.node, name, value, call.int(4))
     return OK
 
@@ -86,7 +90,7 @@ def _listxattr(call: Call, found):
 
 def _check_right(call: Call, name: bytes) -> None:
     """EPERM where only an administrator may change an attribute.  xattr(7)."""
-    needed = _CAP_SETFCAP if name == b"security.capability" else _CAP_SYS_ADMIN
+    needed = _CAP_SETFCAP if name == CAPABILITY else _CAP_SYS_ADMIN
     if name.startswith((b"trusted.", b"security.")) and not call.credentials.capable(needed):
         raise SysError(Kind.EPERM)
 

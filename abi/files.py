@@ -18,6 +18,7 @@ from abi.status import give_owner, pack_stat, pack_statx
 from procs.credentials import KEEP
 from procs.tree import controlling_terminal
 from vfs import kernel
+from vfs.filesystem import CAPABILITY
 from vfs.hostfs import kept_status
 from vfs.kernel import self_path
 from vfs.namespace import FsContext, Judged, Location, OpenFile, Rules
@@ -111,8 +112,8 @@ def open_found(call: Call, found: Location | OpenFile, flags: int, cloexec: bool
         rights.check_open(found, flags)
     try:
         fd = found.fs.open(found.node, flags)
-        if rights is not None and changes and mode == _S_IFREG and not path:
-            _lose_set_id(call, found, rights, None if flags & os.O_TRUNC else fd)
+        if changes and mode == _S_IFREG and not path:
+            _lose_rights(call, found, None if flags & os.O_TRUNC else fd)
         claims = mode == _S_IFCHR and not flags & (os.O_NOCTTY | os.O_PATH) and _claims(call, fd)
         return InstallFile(fd, cloexec, path, claims)
     except BlockingIOError:
@@ -133,19 +134,27 @@ def _claims(call: Call, fd: int) -> bool:
     return os.isatty(fd) and os.fstat(fd).st_rdev != _PTMX and os.getsid(pid) == pid and not controlling_terminal(pid)
 
 
-def _lose_set_id(call: Call, found: Location, rights: Rights, fd: int | None = None) -> None:
-    """A program that somebody writes loses the set-id bits he may not keep: now, or when `fd` has been written to."""
+def _lose_rights(call: Call, found: Location, fd: int | None = None) -> None:
+    """A program that somebody writes loses its capabilities, and the set-id bits he may not keep.
+
+    At once, or when `fd` has been written to.
+    """
+    rights, fs, node = call.rights, found.fs, found.node
 
     def drop() -> None:
-        found.node.refresh()
-        status = found.fs.stat(found.node)
-        left = rights.mode_written(status)
-        if left != status.st_mode:
-            found.fs.chmod(found.node, left & 0o7777)
-            found.node.refresh()
+        node.refresh()
+        if rights is not None:
+            status = fs.stat(node)
+            left = rights.mode_written(status)
+            if left != status.st_mode:
+                fs.chmod(node, left & 0o7777)
+                node.refresh()
+        if fs.has_capabilities(node):
+            fs.removexattr(node, CAPABILITY)
 
-    status = found.fs.stat(found.node)
-    if rights.mode_written(status) != status.st_mode and (fd is None or not _await_write(call, fd, drop)):
+    status = fs.stat(node) if rights is not None else None
+    loses = status is not None and rights.mode_written(status) != status.st_mode
+    if (loses or fs.has_capabilities(node)) and (fd is None or not _await_write(call, fd, drop)):
         drop()
 
 
@@ -563,14 +572,14 @@ def _chown(call: Call, found: Location | OpenFile, uid: int, gid: int):
     if isinstance(found, OpenFile):
         return OK
     check_writable(found)
-    rights = call.rights
-    if rights is None:
-        found.fs.chown(found.node, _minus(uid), _minus(gid))
-        return OK
-    status = found.fs.stat(found.node)
-    left = rights.mode_given_away(status, *(None if number == KEEP else number for number in (uid, gid)))
+    rights, status = call.rights, None
+    if rights is not None:
+        status = found.fs.stat(found.node)
+        left = rights.mode_given_away(status, *(None if number == KEEP else number for number in (uid, gid)))
     found.fs.chown(found.node, _minus(uid), _minus(gid))
-    if left != status.st_mode:
+    if found.fs.has_capabilities(found.node):
+        found.fs.removexattr(found.node, CAPABILITY)
+    if status is not None and left != status.st_mode:
         found.node.refresh()
         if found.fs.stat(found.node).st_mode != left:
             found.fs.chmod(found.node, left & 0o7777)
@@ -702,6 +711,6 @@ def truncate(call: Call):
         rights = call.rights
         if rights is not None:
             rights.check(found, WRITE)
-            _lose_set_id(call, found, rights)
+        _lose_rights(call, found)
     found.fs.truncate(found.node, length)
     return OK

@@ -129,8 +129,9 @@ def _execute(call: Call, found, name: bytes, **how):
         check_opened(found)
     plan = execution.plan(call.sandbox.namespace, call.fs, found, name, **how)
     where = plan.location
-    if not call.process.no_new_privs and not (where is not None and where.mount.flags.nosuid):
-        plan.take_rights(call.credentials, lambda status: owner(call.sandbox, status))
+    if where is not None and not where.mount.flags.nosuid:
+        set_id = not call.process.no_new_privs  # where it is not heeded
+        plan.take_rights(call.credentials, (lambda status: owner(call.sandbox, status)) if set_id else None)
     return Execute(plan)
 
 
@@ -463,6 +464,8 @@ def prctl(call: Call):
         case c if c == _PR_SET_SECUREBITS:
             credentials.set_securebits(value)
         case c if c == _PR_CAP_AMBIENT:
+            if any(call.args[3:5]):
+                raise SysError(Kind.EINVAL)
             return _ambient(credentials, value, call.args[2])
         case _:
             raise SysError(Kind.EINVAL)

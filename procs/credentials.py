@@ -233,7 +233,11 @@ class Credentials:
         self.securebits = bits
 
     def on_exec(
-        self, owner: int | None = None, group: int | None = None, file: FileCapabilities | None = None
+        self,
+        owner: int | None = None,
+        group: int | None = None,
+        file: FileCapabilities | None = None,
+        no_new_privs: bool = False,
     ) -> bool:
         """The ids and sets after execve(2); whether the program is to be careful (AT_SECURE).
 
@@ -241,28 +245,36 @@ class Credentials:
         here: a file's capabilities that the bounding set lacks are `FileCapabilities.check`'s.
         """
         before = self.permitted
-        if owner is not None:
-            self.euid = owner
-        if group is not None:
-            self.egid = group
-        changed = owner is not None or group is not None
-        ids_differ = self.euid != self.uid or self.egid != self.gid
+        groups = (self.fsgid, *self.groups)
+        changed = owner not in (None, self.euid) or not (group is None or group in groups)
+        self.euid = self.euid if owner is None else owner
+        self.egid = self.egid if group is None else group
         permitted, effective = 0, False
         if file is not None:
             permitted = (file.permitted & self.bounding) | (file.inheritable & self.inheritable)
             effective = file.effective
-        if not self.securebits & SECURE_NOROOT and 0 in (self.uid, self.euid) and not (permitted and self.uid and self.euid == 0):
-            permitted = self.inheritable | self.bounding
+        if not self.securebits & SECURE_NOROOT and not (file is not None and self.uid and self.euid == 0):
+            if 0 in (self.uid, self.euid):
+                permitted = self.inheritable | self.bounding
             effective = effective or self.euid == 0
-        if file is not None or (changed and ids_differ):
+        if no_new_privs and (changed or permitted & ~before):
+            self.euid, self.egid = self.uid, self.gid
+            permitted &= before
+        if file is not None or changed:
             self.ambient = 0
         self.permitted = permitted | self.ambient
         self.effective = self.permitted if effective else self.ambient
         self.suid, self.sgid = self.euid, self.egid
         self.fsuid, self.fsgid = self.euid, self.egid
         self.securebits &= ~SECURE_KEEP_CAPS
-        gained = self.uid != 0 and (effective or bool(self.permitted & ~self.ambient)) and bool(self.permitted & ~before)
-        return ids_differ or gained
+        ids_differ = self.euid != self.uid or self.egid != self.gid
+        return changed or ids_differ or (self.uid != 0 and (effective or bool(self.permitted & ~self.ambient)))
+
+    def dumpable_after(self, before: Credentials) -> bool:
+        """Whether a process that had the ids and sets of `before` when it called execve(2) may be dumped; prctl(2)."""
+        ids = [(each.euid, each.egid, each.fsuid, each.fsgid) for each in (before, self)]
+        same = before.euid == before.uid and before.egid == before.gid
+        return same and ids[0] == ids[1] and not self.permitted & ~before.permitted
 
 
 class FileCapabilities:
@@ -274,6 +286,11 @@ class FileCapabilities:
         self.permitted = permitted
         self.inheritable = inheritable
         self.effective = effective
+
+    @staticmethod
+    def is_whole(data: bytes) -> bool:
+        """Whether ``struct vfs_cap_data`` is one that the kernel takes from setxattr(2): of version 2 or 3."""
+        return {20: 2 << 24, 24: 3 << 24}.get(len(data)) == int.from_bytes(data[:4], "little") & ~1
 
     @classmethod
     def parse(cls, data: bytes) -> FileCapabilities | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from procs import elf
 from procs.credentials import FileCapabilities
+from vfs.filesystem import CAPABILITY
 from vfs.kernel import check_not_written, error, names_programs_by_file
 from vfs.namespace import FsContext, Location, Namespace, OpenFile
 from vfs.rights import EXECUTE
@@ -48,18 +49,18 @@ class ExecPlan:
         self.context: FsContext | None = None
 
     def take_rights(self, credentials, owner) -> None:
-        """Find out what the program gives: `owner(status)` are a file's ids for the guest.  EPERM."""
+        """Find out what the program gives: `owner(status)` are a file's ids for the guest (None: ids do not count).  EPERM."""
         where = self.location
         if where is None:
             return
         status = where.fs.stat(where.node)
-        mode = status.st_mode
+        mode = status.st_mode if owner is not None else 0
         if mode & stat.S_ISUID:
             self.uid = owner(status)[0]
         if mode & (stat.S_ISGID | stat.S_IXGRP) == stat.S_ISGID | stat.S_IXGRP:
             self.gid = owner(status)[1]
         try:
-            self.capabilities = FileCapabilities.parse(where.fs.getxattr(where.node, b"security.capability"))
+            self.capabilities = FileCapabilities.parse(where.fs.getxattr(where.node, CAPABILITY))
         except OSError:
             return  # it has none
         if self.capabilities is not None:

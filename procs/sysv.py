@@ -35,7 +35,8 @@ class Object:
     """
 
     __slots__ = (
-        "address", "cgid", "creator", "cuid", "doomed", "gid", "host", "id", "key", "kind", "locked", "mode", "setters", "size", "uid",
+        "address", "cgid", "creator", "cuid", "doomed", "gid", "host", "id", "key", "kind", "locked", "mode", "setters",
+        "size", "uid",
     )  # fmt: skip
 
     def __init__(self, kind: int, key: int, number: int, host: int, size: int, mode: int, credentials, creator: int) -> None:

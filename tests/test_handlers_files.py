@@ -684,7 +684,7 @@ def test_attributes_fail_as_natively(compare):
     assert compare(calls) == []
 
 
-@pytest.mark.parametrize("name", [b"security.selinux", b"security.capability", b"trusted.overlay.opaque"])
+@pytest.mark.parametrize("name", [b"security.selinux", b"security.ima", b"trusted.overlay.opaque"])
 def test_attributes_that_speak_to_a_kernel_are_kept_and_never_reach_the_hosts(call, name):
     assert call("setxattr", b"/file", name, bytearray(b"v"), 1, 0) == 0
     out = Out(8)

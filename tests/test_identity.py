@@ -281,6 +281,7 @@ def test_ambient_capabilities_must_be_permitted_and_inheritable(call):
     assert call("prctl", AMBIENT, 4, 0) == 0
     assert call("prctl", AMBIENT, 5, 0) == -errno.EINVAL
     assert call("prctl", AMBIENT, 2, 41) == -errno.EINVAL
+    assert call("prctl", AMBIENT, 2, SETUID, 1) == -errno.EINVAL
 
 
 def test_ambient_capabilities_survive_exec(call):

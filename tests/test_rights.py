@@ -8,7 +8,7 @@ import os
 import pytest
 from fakes import AT_FDCWD, Guest, Out
 
-from procs.credentials import Credentials, FileCapabilities
+from procs.credentials import KEEP, Credentials, FileCapabilities
 from vfs.hostfs import KeptStat
 from vfs.rights import EXECUTE, READ, WRITE, Rights
 from vfs.setid import writes
@@ -245,3 +245,106 @@ def test_file_capabilities_at_exec():
     credentials.bounding = 0
     with pytest.raises(PermissionError):
         FileCapabilities(1 << 13, 0, True).check(credentials.bounding, 0)
+
+
+_CAPABLE = FileCapabilities(1 << 13, 0, True)
+
+
+def test_a_program_that_gives_an_effective_capability_is_careful_though_it_gives_none():
+    """Its attribute makes it so, and nothing that anybody has; capabilities(7)."""
+    credentials = Credentials(1000)
+    assert credentials.on_exec(file=FileCapabilities(0, 1 << 13, True))
+    assert credentials.permitted == 0
+
+
+def test_no_new_privs_keeps_capabilities_from_users_and_from_root():
+    credentials = Credentials(1000)
+    assert credentials.on_exec(file=_CAPABLE, no_new_privs=True)
+    assert credentials.permitted == 0
+    root = Credentials(0)
+    root.capset(0, 1, 0)
+    root.on_exec(no_new_privs=True)
+    assert root.permitted == root.effective == 1
+
+
+@pytest.mark.parametrize(
+    ("ids", "owner", "file", "careful", "dumpable"),
+    [
+        ((1000, 1000), None, None, False, True),
+        ((1000, 1000), 1000, None, False, True),
+        ((1000, 1000), 0, None, True, False),
+        ((1000, 0), None, None, True, False),
+        ((0, 1000), 0, None, True, False),  # back to root by a set-id program
+        ((1000, 1000), None, _CAPABLE, True, False),
+        ((0, 0), None, _CAPABLE, False, True),
+    ],
+)
+def test_who_gained_something_by_exec_is_not_dumpable(ids, owner, file, careful, dumpable):
+    credentials = Credentials(0)
+    credentials.set_uids(*ids, 0)
+    if 0 not in ids:
+        credentials.set_uids(KEEP, KEEP, ids[0])
+    before = credentials.copy()
+    assert credentials.on_exec(owner, None, file) is careful
+    assert credentials.dumpable_after(before) is dumpable
+
+
+def test_root_that_regains_its_capabilities_is_not_dumpable():
+    credentials = Credentials(0)
+    credentials.capset(0, 0, 0)
+    before = credentials.copy()
+    credentials.on_exec()
+    assert not credentials.dumpable_after(before)
+
+
+_ATTRIBUTE = bytes.fromhex("0100000200200000000000000000000000000000")
+
+
+@pytest.fixture
+def capable(tmp_path):
+    """A guest whose file is a program with a capability."""
+    guest = Guest(tmp_path)
+    (tmp_path / "program").write_bytes(b"x")
+    (tmp_path / "program").chmod(0o755)
+    assert guest("setxattr", b"/program", b"security.capability", bytearray(_ATTRIBUTE), 20, 0) == 0
+    return guest
+
+
+def _capabilities(guest) -> int:
+    return guest("getxattr", b"/program", b"security.capability", Out(64), 64)
+
+
+def test_what_is_no_set_of_capabilities_is_einval(capable):
+    for value in (b"", b"zz", _ATTRIBUTE[:-1], b"\x01\0\0\1" + _ATTRIBUTE[4:12]):
+        assert capable("setxattr", b"/program", b"security.capability", bytearray(value), len(value), 0) == -errno.EINVAL
+    assert _capabilities(capable) == 20
+
+
+def test_who_writes_to_a_program_takes_its_capabilities(capable):
+    fd = capable("open", b"/program", os.O_WRONLY)
+    assert _capabilities(capable) == 20
+    os.write(capable.files.get(fd), b"y")
+    assert _capabilities(capable) == -errno.ENODATA
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("open", (b"/program", os.O_WRONLY | os.O_TRUNC)),
+        ("open", (b"/program", os.O_WRONLY | os.O_TRUNC | os.O_CREAT, 0o644)),
+        ("truncate", (b"/program", 0)),
+        ("chown", (b"/program", 5, 5)),
+        ("chown", (b"/program", -1, -1)),
+    ],
+)
+def test_a_program_that_is_emptied_or_given_away_has_no_capabilities(capable, name, arguments):
+    assert capable(name, *arguments) >= 0
+    assert _capabilities(capable) == -errno.ENODATA
+
+
+def test_a_program_that_is_read_or_renamed_keeps_its_capabilities(capable):
+    assert capable("open", b"/program", os.O_RDONLY) >= 0
+    assert capable("chmod", b"/program", 0o711) == 0
+    assert capable("rename", b"/program", b"/other") == 0
+    assert capable("rename", b"/other", b"/program") == 0
+    assert _capabilities(capable) == 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 
@@ -40,6 +41,13 @@ def test_a_set_group_id_bit_without_execution_by_the_group_says_nothing(secure):
 
 def test_a_program_that_may_not_be_executed_is_not_run(run, secure):
     assert secure("700", "sh", "-c", "secure; echo $?") == ["126"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away on the host")
+def test_a_program_that_the_hosts_root_may_run_by_capability_alone_is_run(run, secure):
+    """Its owner and the sandbox's root may, though no task has the host's capabilities."""
+    assert secure("700", owner="1000:1000")[0].startswith("1000 1000 1000 ")
+    assert run("secure").stdout.startswith(b"0 0 0 ")
 
 
 def test_set_id_bits_are_gone_for_good_once_a_user_has_written(run, secure):

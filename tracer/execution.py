@@ -96,10 +96,12 @@ class Programs:
         """What to run: the program itself, or a copy of it that names the guest's interpreter.
 
         The kernel takes PT_INTERP from the host's root.  Where that is not the file the guest's root has, the
-        program is run from a memfd whose PT_INTERP leads to the guest's.  Errors of finding it.
+        program is run from a memfd whose PT_INTERP leads to the guest's; so is one that we may run and a guest, which has
+        no capabilities, may not.  Errors of finding it.
         """
+        runs = executable(plan.fd) or not os.access(b"/proc/self/fd/%d" % plan.fd, os.X_OK)
         if plan.interpreter is None:
-            return Program(os.dup(plan.fd), None)
+            return Program(os.dup(plan.fd), None) if runs else self._kept_copy(plan, None)
         found = namespace.walk(context, context.root, plan.interpreter)
         if not isinstance(found, Location) or not found.node.is_file or not found.node.mode & 0o111:
             raise SysError(Kind.EACCES)
@@ -111,35 +113,55 @@ class Programs:
         interpreter = found.fs.open(found.node, os.O_RDONLY)
         try:
             hosts = os.stat(plan.interpreter)
-            if (mine.st_dev, mine.st_ino) == (hosts.st_dev, hosts.st_ino):
+            if runs and (mine.st_dev, mine.st_ino) == (hosts.st_dev, hosts.st_ino):
                 return Program(os.dup(plan.fd), interpreter)
         except OSError:
             pass  # the host has no such file
+        return self._kept_copy(plan, interpreter)
+
+    def _kept_copy(self, plan: ExecPlan, interpreter: int | None) -> Program:
+        """A copy of a program, maybe made before; takes over `interpreter`."""
+        which = (0, 0)
         try:
             kernel.check_not_written(plan.fd)  # of a copy the kernel could not say it
+            if interpreter is not None:
+                status = os.fstat(interpreter)
+                which = status.st_dev, status.st_ino
         except OSError:
-            os.close(interpreter)
+            if interpreter is not None:
+                os.close(interpreter)
             raise
-        key = (plan.stat.st_dev, plan.stat.st_ino, plan.stat.st_size, plan.stat.st_mtime_ns, mine.st_dev, mine.st_ino)
+        key = (plan.stat.st_dev, plan.stat.st_ino, plan.stat.st_size, plan.stat.st_mtime_ns, *which)
         copy = self._copies.pop(key, None)
         if copy is None:
             copy = self._copy(plan, interpreter)
-        else:
+        elif interpreter is not None:
             os.close(interpreter)
         self._copies[key] = copy
         while len(self._copies) > _COPIES_MAX:
             del self._copies[next(iter(self._copies))]
         return copy
 
-    def _copy(self, plan: ExecPlan, interpreter: int) -> Program:
-        """A sealed memfd of the program whose PT_INTERP is `interpreter`.  ENOMEM."""
+    def _copy(self, plan: ExecPlan, interpreter: int | None) -> Program:
+        """A sealed memfd of the program whose PT_INTERP, if it has one, is `interpreter`.  ENOMEM."""
         if plan.stat.st_size > _COPY_MAX:
-            os.close(interpreter)
+            if interpreter is not None:
+                os.close(interpreter)
             raise SysError(Kind.ENOMEM)
         copy = os.memfd_create("int80-program", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         offset = 0
         while sent := os.sendfile(copy, plan.fd, offset, 1 << 30):
             offset += sent
+        if interpreter is not None:
+            self._name_interpreter(copy, offset, interpreter)
+        os.fchmod(copy, 0o500)
+        fcntl.fcntl(copy, fcntl.F_ADD_SEALS, _SEALS)
+        readable = os.open(b"/proc/self/fd/%d" % copy, os.O_RDONLY | os.O_CLOEXEC)
+        os.close(copy)  # an open writer would be ETXTBSY
+        return Program(readable, interpreter)
+
+    def _name_interpreter(self, copy: int, offset: int, interpreter: int) -> None:
+        """Have the PT_INTERP of a program in `copy` lead to `interpreter`, by a path at `offset`, its end."""
         header = os.pread(copy, 64, 0)
         table, entry_size, count = (int.from_bytes(header[at : at + size], "little") for at, size in
                                     ((32, 8), (54, 2), (56, 2)))  # fmt: skip
@@ -154,11 +176,6 @@ class Programs:
             if fields[0] == 3:
                 fields[2], fields[5], fields[6] = offset, len(path), len(path)
                 os.pwrite(copy, _PROGRAM_HEADER.pack(*fields), where)
-        os.fchmod(copy, 0o500)
-        fcntl.fcntl(copy, fcntl.F_ADD_SEALS, _SEALS)
-        readable = os.open(b"/proc/self/fd/%d" % copy, os.O_RDONLY | os.O_CLOEXEC)
-        os.close(copy)  # an open writer would be ETXTBSY
-        return Program(readable, interpreter)
 
     def path(self, fd: int, name: bytes) -> bytes:
         """A path to `fd` that takes up at least as much room as `name` and the scratch bytes."""
@@ -296,6 +313,14 @@ def _below(stack_pointer: int, size: int) -> int:
     if address <= 0:
         raise SysError(Kind.EFAULT)
     return address
+
+
+def executable(fd: int) -> bool:
+    """Whether a task of this user without capabilities may execute a file; the supervisor may have some."""
+    status = os.fstat(fd)
+    shared = status.st_gid in (os.getegid(), *os.getgroups())
+    right = 0o100 if status.st_uid == os.geteuid() else 0o010 if shared else 0o001
+    return bool(status.st_mode & right) and os.access(b"/proc/self/fd/%d" % fd, os.X_OK)
 
 
 def _same_file(one: os.stat_result, other: os.stat_result) -> bool:

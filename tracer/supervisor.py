@@ -32,7 +32,7 @@ from abi.messages import say
 from abi.signals import siginfo
 from procs.tree import Process, Task
 from tracer import gate, launch, ptrace
-from tracer.execution import Image, Programs
+from tracer.execution import Image, Programs, executable
 from tracer.files import GuestFiles
 from tracer.loop import Loop, kill
 from tracer.memory import GuestMemory
@@ -912,7 +912,8 @@ class Supervisor:
         if planned is not None:
             plan, program, path = planned
             process.credentials = task.credentials = caller.credentials
-            careful = task.credentials.on_exec(plan.uid, plan.gid, plan.capabilities)
+            before = task.credentials.copy()
+            careful = task.credentials.on_exec(plan.uid, plan.gid, plan.capabilities, bool(process.no_new_privs))
             process.vector = _vector(task.credentials, careful)
             image = self._spare(self.programs.settle, process.pid, task.memory, plan, program, path, process.vector)
         if image is None:
@@ -921,7 +922,7 @@ class Supervisor:
         process.image = image
         process.exe = plan.location
         process.abi = self.host if plan.abi else self.linux
-        process.dumpable = 0 if careful else 1
+        process.dumpable = int(task.credentials.dumpable_after(before))
         task.comm = plan.comm
         if self.options.patch and process.image.sites:
             gate.rewrite_known(task.tid, process.image)
@@ -943,7 +944,7 @@ class Supervisor:
             return True
         number = (1 << 64) - value
         if number == errno.EACCES:
-            return not _executable(task.plan[1].fd)
+            return not executable(task.plan[1].fd)
         return number in _EXEC_ERRORS
 
     # -- births -------------------------------------------------------------------------------
@@ -1139,14 +1140,6 @@ class Supervisor:
 def _vector(ids, careful: bool) -> dict[int, int]:
     """What getauxval(3) is to tell of the ids: AT_UID, AT_EUID, AT_GID, AT_EGID, AT_SECURE."""
     return {11: ids.uid, 12: ids.euid, 13: ids.gid, 14: ids.egid, 23: int(careful)}
-
-
-def _executable(fd: int) -> bool:
-    """Whether a task of this user without capabilities may execute a file; the supervisor may have some."""
-    status = os.fstat(fd)
-    shared = status.st_gid in (os.getegid(), *os.getgroups())
-    right = 0o100 if status.st_uid == os.geteuid() else 0o010 if shared else 0o001
-    return bool(status.st_mode & right) and os.access(b"/proc/self/fd/%d" % fd, os.X_OK)
 
 
 def _has_signal(task: TracedTask, mask: bytes, number: int) -> bool:

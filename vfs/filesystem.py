@@ -23,6 +23,8 @@ from vfs.rights import Rights
 # struct statfs: f_type of the made-up file systems (linux/magic.h).
 PROC_SUPER_MAGIC = 0x9FA0
 TMPFS_MAGIC = 0x01021994
+#: The attribute with a program's capabilities; capabilities(7).
+CAPABILITY = b"security.capability"
 
 
 class TakesTime(Exception):
@@ -245,6 +247,10 @@ class FileSystem:
 
     def listxattr(self, node: Node) -> list[bytes]:
         return []
+
+    def has_capabilities(self, node: Node) -> bool:
+        """Whether a program has file capabilities (`CAPABILITY`), which a change of the file takes; capabilities(7)."""
+        return False
 
     def removexattr(self, node: Node, name: bytes) -> None:
         raise error(errno.EOPNOTSUPP)

@@ -18,7 +18,7 @@ import stat
 from collections.abc import Sequence
 
 from vfs import kernel
-from vfs.filesystem import DIRENT64, PROC_SUPER_MAGIC, FileSystem, Node
+from vfs.filesystem import CAPABILITY, DIRENT64, PROC_SUPER_MAGIC, FileSystem, Node
 from vfs.kernel import error, host_path, self_path
 from vfs.near import Near
 from vfs.owners import FILE as OWNERS_FILE
@@ -48,7 +48,7 @@ _RENAME_EXCHANGE = 2
 _KEPT_GROUP = stat.S_ISVTX | stat.S_ISGID  # of a directory that may keep another group than the host's
 _AT_ONCE = 15  # names, of 255 bytes at most, that surely fit into one path
 
-_FOREIGN = b"user.int80."  # before the name of an attribute that only the guest's kernel speaks of
+FOREIGN = b"user.int80."  # before the name of an attribute that only the guest's kernel speaks of
 
 
 _PROC_ROOT_INO = 1
@@ -577,14 +577,30 @@ class HostFs(FileSystem):
         if not _has_attributes(node):
             raise error(errno.EPERM)
         os.setxattr(self_path(node.fd), name, value, flags)
+        if name == FOREIGN + CAPABILITY:
+            self._mark(node)
+
+    def _mark(self, node: HostNode) -> None:
+        """See to it that a file of capabilities is one that is not opened without a look: whoever writes to it takes them."""
+        if node.is_file and kept(node.fd, node.status) is None:
+            self._keep(node, Kept(*self._guest_ids(node.status), node.status.st_mode))
+            node.refresh()
+
+    def has_capabilities(self, node: HostNode) -> bool:
+        if not node.is_file or not os.fstat(node.fd).st_mode & stat.S_ISVTX:
+            return False
+        try:
+            return bool(os.getxattr(self_path(node.fd), FOREIGN + CAPABILITY))
+        except OSError:
+            return False
 
     def listxattr(self, node: HostNode) -> list[bytes]:
         if not _has_attributes(node):
             return []
         names = []
         for name in map(os.fsencode, os.listxattr(self_path(node.fd))):
-            if name.startswith(_FOREIGN):
-                names.append(name[len(_FOREIGN) :])
+            if name.startswith(FOREIGN):
+                names.append(name[len(FOREIGN) :])
             elif name.startswith(b"user.") and name != KEPT:
                 names.append(name)
         return names
@@ -599,8 +615,8 @@ class HostFs(FileSystem):
     def _attribute(node: HostNode, name: bytes, absent: int) -> bytes:
         """The name under which the host keeps a guest's attribute."""
         if name.startswith((b"trusted.", b"security.")):
-            return _FOREIGN + name
-        if name == KEPT or name.startswith(_FOREIGN):
+            return FOREIGN + name
+        if name == KEPT or name.startswith(FOREIGN):
             raise error(absent)
         if not name.startswith(b"user."):  # POSIX ACLs (system.*) among them: as on a file system mounted without them
             raise error(errno.EOPNOTSUPP)

@@ -25,8 +25,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from vfs import kernel
 from vfs.copying import attributes, copy_data, share_blocks
-from vfs.filesystem import TakesTime
-from vfs.hostfs import HostFs, HostNode, kept_status, names_beneath
+from vfs.filesystem import CAPABILITY, TakesTime
+from vfs.hostfs import FOREIGN, HostFs, HostNode, kept_status, names_beneath
 from vfs.journal import Inode, Journal
 from vfs.kernel import error, self_path
 from vfs.layerdirs import DT_DIR, DT_LNK, FIND, OPAQUE, PLAIN, WHITEOUT, Dir, Layer, Listing, Names
@@ -662,15 +662,18 @@ class LayerFs(LayerView):
         """Give a copy its original's owner, mode, attributes and times; `fd` is taken over."""
         target = HostNode(fd)
         status = kept_status(node.fd, node.status)
-        if node.is_file or node.is_dir:
-            for name in attributes(node.fd):
-                os.setxattr(self_path(fd), name, os.getxattr(self_path(node.fd), name))
+        names = attributes(node.fd) if node.is_file or node.is_dir else []
+        for name in names:
+            os.setxattr(self_path(fd), name, os.getxattr(self_path(node.fd), name))
         uid, gid = self.guest_owner(status)
         if uid or gid:
             HostFs.chown(self, target, uid, gid)
             target.refresh()
         if not node.is_symlink:
             HostFs.chmod(self, target, stat.S_IMODE(status.st_mode))
+        if os.fsdecode(FOREIGN + CAPABILITY) in names:
+            target.refresh()
+            self._mark(target)
         times = [*divmod(status.st_atime_ns, 10**9), *divmod(status.st_mtime_ns, 10**9)]
         kernel.utimensat(fd, b"", b"".join(part.to_bytes(8, "little", signed=True) for part in times), kernel.AT_EMPTY_PATH)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from fcntl import fcntl as fcntl_of
+from functools import partial
 
-from abi.dispatch import Call, Native, Plane, Support, When, signed
+from abi.dispatch import OK, Call, Native, Plane, Support, When, signed
 from abi.errors import Kind, SysError
 from abi.linux import linux
 from abi.net import interfaces
@@ -37,13 +39,15 @@ for _number, _name in ((425, "io_uring_setup"), (426, "io_uring_enter"), (427, "
 
 # -- fcntl ------------------------------------------------------------------------------------------
 
+_F_GETLK, _F_OFD_GETLK = 5, 36
 _F_SETOWN, _F_GETOWN, _F_SETOWN_EX, _F_GETOWN_EX = 8, 9, 15, 16
+_F_UNLCK, _FLOCK_PID = 2, 24  # l_type of no lock; where l_pid is in a struct flock
 _OWNER_EX = struct.Struct("<ii")
 _F_OWNER_TID, _F_OWNER_PID, _F_OWNER_PGRP = 0, 1, 2
 _F_NATIVE = (
-    0, 1, 2, 3, 4, 5, 6, 7,  # DUPFD, GETFD, SETFD, GETFL, SETFL, GETLK, SETLK, SETLKW
+    0, 1, 2, 3, 4, 6, 7,  # DUPFD, GETFD, SETFD, GETFL, SETFL, SETLK, SETLKW
     10, 11,  # SETSIG, GETSIG
-    36, 37, 38,  # OFD locks
+    37, 38,  # OFD locks
     1025, 1026, 1027, 1028, 1029, 1030, 1031, 1032, 1033, 1034, 1035, 1036, 1037, 1038,
 )  # fmt: skip
 
@@ -51,8 +55,7 @@ _F_NATIVE = (
 @linux.steer(
     72,
     "fcntl",
-    "the lock holder F_GETLK names is the kernel's number of init, not 1; F_SETLEASE, which could hold the supervisor, "
-    "and F_OWNER_TID are EINVAL",
+    "F_SETLEASE, which could hold the supervisor, is EINVAL",
     Support.PARTIAL,
     when=[When(1, _F_NATIVE, Plane.NATIVE)],
 )
@@ -65,14 +68,18 @@ def fcntl(call: Call):
         case c if c == _F_GETOWN:
             return Native(after=lambda value: _owner(tree, value))
         case c if c == _F_SETOWN_EX:
-            # The kernel would read the structure again after this check, so it gets F_SETOWN's register.
+            # The kernel would read the structure again after this check, so it gets F_SETOWN's register; or, as that can
+            # name no thread, we make the call, on the file that both of us have open.
             kind, who = _OWNER_EX.unpack(call.memory.read(call.args[2], 8))
-            if kind == _F_OWNER_TID:
-                raise SysError(Kind.EINVAL)
-            if kind not in (_F_OWNER_PID, _F_OWNER_PGRP):
+            if kind not in (_F_OWNER_TID, _F_OWNER_PID, _F_OWNER_PGRP):
                 raise SysError(Kind.EINVAL)
             if not who:
                 return Native({1: _F_SETOWN, 2: 0})
+            if kind == _F_OWNER_TID:
+                thread = tree.host(who)
+                file = OpenFile(call.files.get(call.int(0)))
+                fcntl_of(file.fd, _F_SETOWN_EX, _OWNER_EX.pack(kind, thread))
+                return OK
             number = tree.host(who) if kind == _F_OWNER_PID else -tree.host_group(who)
             return Native({1: _F_SETOWN, 2: number})
         case c if c == _F_GETOWN_EX:
@@ -86,6 +93,8 @@ def fcntl(call: Call):
                 return value
 
             return Native(after=after)
+        case c if c in (_F_GETLK, _F_OFD_GETLK):
+            return Native(after=partial(_holder, call))
     raise SysError(Kind.EINVAL)
 
 
@@ -97,6 +106,16 @@ def _host_owner(tree, who: int) -> int:
 def _guest_owner(tree, number: int) -> int:
     """The reverse."""
     return -tree.guest_group(-number) if number < 0 else tree.guest(number) if number else 0
+
+
+def _holder(call: Call, value: int) -> int:
+    """F_GETLK has been answered: the process that holds a lock in the way is named as the guest knows it."""
+    if value == 0 and int.from_bytes(call.memory.read(call.args[2], 2), "little") != _F_UNLCK:
+        where = call.args[2] + _FLOCK_PID
+        pid = int.from_bytes(call.memory.read(where, 4), "little", signed=True)
+        if pid > 0:  # not an open file description's
+            call.memory.write(where, call.sandbox.tree.guest(pid).to_bytes(4, "little"))
+    return value
 
 
 def _owner(tree, value: int) -> int:

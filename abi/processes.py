@@ -70,6 +70,8 @@ def clone3(call: Call):
         raise SysError(Kind.E2BIG)
     raw = call.memory.read(call.args[0], size)
     flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls = _CLONE_ARGS.unpack_from(raw)
+    if flags >> 34:
+        raise SysError(Kind.EINVAL)
     if any(raw[64:]) or flags >> 32:  # set_tid, cgroup, CLONE_CLEAR_SIGHAND
         raise SysError(Kind.ENOSYS)
     if flags & (0xFF | _CLONE_DETACHED) or exit_signal > 64 or bool(stack) != bool(stack_size):
@@ -99,14 +101,18 @@ def _settid(call: Call, address: int):
 
 _UNSHARE_KNOWN = _CLONE_NEW | 0x80 | 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000
 _CLONE_FS, _CLONE_FILES, _CLONE_SYSVSEM = 0x200, 0x400, 0x40000
+_CLONE_MEMORY = 0x100 | 0x800 | _CLONE_THREAD  # with CLONE_VM, CLONE_SIGHAND: what a process without threads shares with nobody
 
 
-@linux.answer(272, "unshare", "CLONE_FS, CLONE_SYSVSEM; namespaces and CLONE_FILES of threads are EPERM", Support.PARTIAL)
+@linux.answer(272, "unshare", "namespaces are EPERM, CLONE_FS and CLONE_FILES where there are threads", Support.PARTIAL)
 def unshare(call: Call):
     flags = call.args[0]
     if flags & ~_UNSHARE_KNOWN:
         raise SysError(Kind.EINVAL)
     threads = len(call.process.tasks) > 1
+    if threads and flags & _CLONE_MEMORY:
+        raise SysError(Kind.EINVAL)
+    flags &= ~_CLONE_MEMORY
     if flags & ~(_CLONE_FS | _CLONE_FILES | _CLONE_SYSVSEM) or (threads and flags & (_CLONE_FS | _CLONE_FILES)):
         raise SysError(Kind.EPERM)
     if flags & _CLONE_FS:

@@ -300,7 +300,7 @@ def test_no_handler_of_clone_lets_a_namespace_or_an_untraced_child_through(famil
 
 # -- fcntl and ioctl --------------------------------------------------------------------------------
 
-SETOWN, GETOWN, SETOWN_EX, GETOWN_EX = 8, 9, 15, 16
+GETLK, SETOWN, GETOWN, SETOWN_EX, GETOWN_EX = 5, 8, 9, 15, 16
 TIOCGPGRP, TIOCSPGRP, TIOCGSID, TIOCSTI, TIOCLINUX = 0x540F, 0x5410, 0x5429, 0x5412, 0x541C
 
 
@@ -330,11 +330,27 @@ def test_an_owner_in_a_structure_is_judged_once_and_passed_in_a_register(family)
 
 
 @pytest.mark.parametrize(
-    "argument, number", [(owner(0, 1), errno.EINVAL), (owner(7, 1), errno.EINVAL), (owner(1, OUTSIDE), errno.ESRCH),
-                         (BAD, errno.EFAULT)],
-)  # fmt: skip
+    "argument, number",
+    [(owner(7, 1), errno.EINVAL), (owner(0, OUTSIDE), errno.ESRCH), (owner(1, OUTSIDE), errno.ESRCH), (BAD, errno.EFAULT)],
+)
 def test_an_owner_that_cannot_be_is_refused(family, argument, number):
     assert family.guest("fcntl", 0, SETOWN_EX, argument) == -number
+
+
+def test_who_holds_a_lock_is_told_by_the_guests_number(family):
+    for pid, told in ((family.init.pid, 1), (family.member.pid, family.member.pid), (OUTSIDE, 0), (-1, -1)):
+        address = family.guest.memory.put(struct.pack("<hh4xqqi4x", 1, 0, 0, 0, pid))
+        assert native(family, "fcntl", 0, GETLK, address).after(0) == 0
+        assert struct.unpack("<i", family.guest.memory.read(address + 24, 4)) == (told,)
+    address = family.guest.memory.put(struct.pack("<hh4xqqi4x", 2, 0, 0, 0, OUTSIDE))
+    assert native(family, "fcntl", 0, GETLK, address).after(0) == 0
+    assert struct.unpack("<i", family.guest.memory.read(address + 24, 4)) == (OUTSIDE,)  # no lock: as the caller left it
+
+
+def test_unsharing_what_is_shared_with_nobody_is_nothing(family):
+    for flags in (0x100, 0x800, 0x10000, 0x10900):
+        assert family.guest("unshare", flags) == 0
+    assert family.guest("clone3", bytearray(struct.pack("<8Q", 1 << 40, *[0] * 7)), 64) == -errno.EINVAL
 
 
 def test_an_owner_in_a_structure_is_told_by_the_guests_number(family):

@@ -230,6 +230,14 @@ static void queue(void)
     sigwaitinfo(&set, &info);
     tell("sigwaitinfo", &info);
     waitpid(child, NULL, 0);
+    if (!(child = fork())) {
+        kill(getppid(), SIGUSR1);
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    sigtimedwait(&set, &info, &none);
+    tell("by one who has ended", &info);
+    sigtimedwait(&set, &info, &none);
     int number;
     kill(getpid(), SIGUSR1);
     sigwait(&set, &number);
@@ -704,6 +712,52 @@ static void inheritance(void)
         ;
 }
 
+/* Who is to have the signals of a file, and who holds a lock. */
+static void owners(void)
+{
+    static const char *kinds[] = {"thread", "process", "group", "nobody"};
+    struct f_owner_ex owner = {F_OWNER_TID, 0}, found;
+    struct flock lock = {F_WRLCK, SEEK_SET, 3, 4, 0};
+    int pair[2], fd = open("locked", O_CREAT | O_RDWR, 0600);
+    pipe(pair);
+    catch(SIGRTMIN + 3, 0);
+    block(SIG_UNBLOCK, SIGRTMIN + 3);
+    for (int kind = F_OWNER_TID; kind <= F_OWNER_PGRP; kind++) {
+        owner.type = kind;
+        owner.pid = kind == F_OWNER_TID ? gettid() : getpid();
+        printf("owner %s %s", kinds[kind], error(fcntl(pair[0], F_SETOWN_EX, &owner)));
+        printf(" %s", error(fcntl(pair[0], F_GETOWN_EX, &found)));
+        printf(" %s %d\n", kinds[found.type], found.pid == owner.pid);
+        fcntl(pair[0], F_SETSIG, SIGRTMIN + 3);
+        fcntl(pair[0], F_SETFL, O_ASYNC);
+        got = 0;
+        write(pair[1], "x", 1);
+        for (int tries = 0; !got && tries < 50000; tries++)
+            usleep(100);
+        read(pair[0], &(char){0}, 1);
+        printf("signal %d code %d of it %d\n", got - SIGRTMIN, last.si_code, last.si_fd == pair[0]);
+    }
+    owner.type = 7;
+    printf("owner %s\n", error(fcntl(pair[0], F_SETOWN_EX, &owner)));
+    owner = (struct f_owner_ex){F_OWNER_TID, 1 << 24};
+    printf("owner %s\n", error(fcntl(pair[0], F_SETOWN_EX, &owner)));
+    printf("locked %s\n", error(fcntl(fd, F_SETLK, &lock)));
+    if (!(child = fork())) {
+        printf("lock %s", error(fcntl(fd, F_GETLK, &lock)));
+        printf(" %d %ld %ld of %s\n", lock.l_type, (long)lock.l_start, (long)lock.l_len, who(lock.l_pid));
+        lock = (struct flock){F_RDLCK, SEEK_SET, 0, 0, 0};
+        printf("lock %s", error(fcntl(fd, F_OFD_GETLK, &lock)));
+        printf(" of %s\n", who(lock.l_pid));
+        lock = (struct flock){F_RDLCK, SEEK_SET, 20, 0, 77};
+        printf("lock %s", error(fcntl(fd, F_GETLK, &lock)));
+        printf(" %d of %d\n", lock.l_type, lock.l_pid);
+        fflush(stdout);
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    close(fd);
+}
+
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOFBF, 1 << 16);
@@ -721,5 +775,7 @@ int main(int argc, char **argv)
     stops();
     pidfds();
     inheritance();
+    fflush(stdout);
+    owners();
     return 0;
 }

@@ -867,6 +867,17 @@ def test_the_first_change_copies_the_file_and_nothing_else(layers, start, change
     assert "d/beside" not in layers.stored()
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_an_empty_file_needs_no_reading_to_be_changed(layers, start):
+    """/etc/.pwd.lock, without which nobody can be added to the users of a machine."""
+    layers.give("lock", "", mode=0)
+    layers.give("secret", "x", mode=0)
+    with LayeredGuest(layers) as guest:
+        assert guest.do("open", b"/lock", os.O_WRONLY) >= 0
+        assert guest.fails("open", b"/secret", os.O_WRONLY) == "EACCES"
+        assert guest.do("open", b"/secret", os.O_WRONLY | os.O_TRUNC) >= 0
+
+
 def test_reading_and_looking_copy_nothing(layers, start):
     layers.give("d/file", "text")
     guest = start(layers)

@@ -463,7 +463,7 @@ def prctl(call: Call):
                 raise SysError(Kind.EINVAL)
             credentials.bounding &= ~(1 << value)
         case c if c == _PR_GET_SECCOMP:
-            filtered = call.sandbox.filtered or seccomp_filters(call.task.tid)
+            filtered = call.sandbox.filtered or seccomp_filters(call.task)
             return Return(2 if filtered else 0)
         case c if c == _PR_GET_SECUREBITS:
             return Return(credentials.securebits)

@@ -139,7 +139,7 @@ class ProcView:
         ids = self._tree.task(tid).credentials
         number = b"%d" % tid
         group = b"%d" % self._tree.guest(process.pid)
-        filters = self._sandbox.filtered + seccomp_filters(self._tree.host(tid))
+        filters = self._sandbox.filtered + seccomp_filters(self._tree.task(tid))
         return {
             b"Name": self.comm(pid, tid),
             b"Umask": b"%04o" % process.fs.umask,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import struct
+from functools import partial
 
 from abi.dispatch import OK, Call, Native, Plane, Support, When
 from abi.errors import Kind, SysError
@@ -17,9 +20,6 @@ for _number, _name in (
     (130, "rt_sigsuspend"), (131, "sigaltstack"), (219, "restart_syscall"),
 ):  # fmt: skip
     linux.native(_number, _name)
-for _number, _name in ((282, "signalfd"), (289, "signalfd4")):
-    linux.native(_number, _name, "what is read names init by the kernel's number and users by the host's", Support.PARTIAL)
-
 # -- who sent it ------------------------------------------------------------------------------------
 
 _SIGINFO_SIZE = 28  # of it what is looked at here; waitid(2) stores no more
@@ -34,13 +34,17 @@ def siginfo(sandbox, info: bytes) -> bytes:
     if not child and code not in _BY_PROCESS:
         return info
     pid = int.from_bytes(info[_PID], "little", signed=True)
+    told, uid = _sender(sandbox, pid, int.from_bytes(info[_UID], "little"), child)
+    return info[:16] + told.to_bytes(4, "little", signed=True) + uid.to_bytes(4, "little") + info[24:]
+
+
+def _sender(sandbox, pid: int, uid: int, child: bool) -> tuple[int, int]:
+    """The number and the user that the kernel gives of a sender, as the guest knows them."""
     told = sandbox.tree.guest(pid)
     if not told and (child or pid in sandbox.tree.departed):
         told = pid  # of one that has ended since
-    uid = sandbox.tree.uid(pid)
-    if uid is None:
-        uid = sandbox.guest_uid(int.from_bytes(info[_UID], "little"))
-    return info[:16] + told.to_bytes(4, "little", signed=True) + uid.to_bytes(4, "little") + info[24:]
+    known = sandbox.tree.uid(pid)
+    return told, sandbox.guest_uid(uid) if known is None else known
 
 
 def telling(call: Call, address: int):
@@ -55,6 +59,39 @@ def telling(call: Call, address: int):
         return value
 
     return after
+
+
+_SIGNALFD = struct.Struct("<IiiII")  # struct signalfd_siginfo: ssi_signo, ssi_errno, ssi_code, ssi_pid, ssi_uid
+_SIGNALFD_SIZE = 128
+
+
+def _signalfd(call: Call):
+    """Seen to its end: what is read of the new descriptor is to name who the guest knows."""
+    return Native(after=lambda value: value)
+
+
+_SIGNALFD_NOTE = "what is read by readv, or of a duplicate, names init by the kernel's number and users by the host's"
+for _number, _name in ((282, "signalfd"), (289, "signalfd4")):
+    linux.steer(_number, _name, _SIGNALFD_NOTE, Support.PARTIAL)(_signalfd)
+
+
+def read_signals(call: Call):
+    """read(2) of a descriptor that is a signalfd, or was one once."""
+    with contextlib.suppress(OSError):
+        if os.readlink(f"/proc/{call.task.tid}/fd/{call.int(0)}") == "anon_inode:[signalfd]":
+            return Native(after=partial(_told_signals, call))
+    return Native()
+
+
+def _told_signals(call: Call, value: int) -> int:
+    for at in range(0, value - _SIGNALFD_SIZE + 1, _SIGNALFD_SIZE):
+        address = call.args[1] + at
+        number, error, code, pid, uid = _SIGNALFD.unpack(call.memory.read(address, _SIGNALFD.size))
+        child = number == signal.SIGCHLD and code > 0
+        if child or code in _BY_PROCESS:
+            told = _sender(call.sandbox, pid, uid, child)
+            call.memory.write(address, _SIGNALFD.pack(number, error, code, *told))
+    return value
 
 
 @linux.steer(128, "rt_sigtimedwait", when=[When(1, (0,), Plane.NATIVE)])

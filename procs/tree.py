@@ -20,7 +20,7 @@ class Process:
     """A thread group.  `pid` is the kernel's number; `table` is its ABI's."""
 
     __slots__ = (
-        "abi", "credentials", "dumpable", "exe", "fs", "no_new_privs", "pid", "tasks", "vector",
+        "abi", "credentials", "dumpable", "exe", "fs", "no_new_privs", "pid", "reads", "tasks", "vector",
     )  # fmt: skip
 
     def __init__(self, pid: int, abi, fs, credentials) -> None:
@@ -33,6 +33,7 @@ class Process:
         self.no_new_privs = 0
         self.tasks: dict[int, Task] = {}
         self.vector: dict[int, int] = {}  # of the auxiliary vector, what differs from the kernel's
+        self.reads: frozenset[int] = frozenset()  # descriptors whose read(2) a filter of ours has stopped since
 
     def fork(self, pid: int, share_fs: bool, credentials=None) -> Process:
         """What a child process starts with; the kernel has already made it.  `credentials` are the forking thread's."""
@@ -42,6 +43,7 @@ class Process:
         child.dumpable = self.dumpable
         child.no_new_privs = self.no_new_privs
         child.vector = self.vector
+        child.reads = self.reads
         return child
 
 
@@ -191,7 +193,7 @@ class ProcessTree:
         return len(self.tasks) + len(self.zombies) + len(self.forking)
 
 
-def seccomp_filters(tid: int) -> int:
+def seccomp_filters(task: Task) -> int:
     """How many seccomp(2) filters a guest's task has installed: those it has beside the sandbox's, and the supervisor's own."""
 
     def count(path: str) -> int:
@@ -201,7 +203,8 @@ def seccomp_filters(tid: int) -> int:
                     return int(line.split()[1])
         return 0
 
-    return max(0, count(f"/proc/{tid}/status") - count("/proc/self/status") - 1)
+    ours = count("/proc/self/status") + 1 + len(task.process.reads)
+    return max(0, count(f"/proc/{task.tid}/status") - ours)
 
 
 def controlling_terminal(pid: int) -> int:

@@ -12,7 +12,7 @@ from abi.dispatch import Abi, Entry, Plane, When
 from abi.errors import Kind, LinuxErrno, linux_number
 from abi.tables import linux as LINUX
 from tracer import seccomp
-from tracer.bpf import X32_BIT, build_stops
+from tracer.bpf import TRACE_READ, X32_BIT, build_reads, build_stops
 from tracer.seccomp import (
     AUDIT_ARCH_I386,
     AUDIT_ARCH_X86_64,
@@ -284,3 +284,11 @@ def test_a_log_stops_a_few_calls_and_one_more_by_its_flags():
     assert set(verdicts.values()) == {stop, RET_ALLOW}
     assert simulate(build_stops({56}, (56, 1)), 56, AUDIT_ARCH_X86_64) == stop
     assert simulate(program, 0, AUDIT_ARCH_I386) == stop
+
+
+def test_reads_of_one_descriptor_stop_and_nothing_else():
+    program = build_reads(7)
+    assert simulate(program, 0, AUDIT_ARCH_X86_64, (7, 0, 128, 0, 0, 0)) == RET_TRACE | TRACE_READ
+    x86 = AUDIT_ARCH_X86_64
+    for number, arch, fd in ((0, x86, 8), (1, x86, 7), (0, AUDIT_ARCH_I386, 7), (X32_BIT, x86, 7)):
+        assert simulate(program, number, arch, (fd, 0, 128, 0, 0, 0)) == RET_ALLOW

@@ -78,6 +78,21 @@ def test_a_filter_of_the_guests_own_acts_on_top(secure):
     ]  # fmt: skip
 
 
+def test_what_watches_a_signalfd_is_no_filter_of_the_guests(int80):
+    script = """
+import ctypes, os
+read, write = os.pipe()
+mask = ctypes.create_string_buffer(128)
+fd = ctypes.CDLL(None).signalfd(-1, mask, 0)
+print(fd >= 0, [line.split()[1] for line in open("/proc/self/status") if line.startswith("Seccomp")])
+os.dup2(read, fd)
+os.write(write, b"as it was")
+print(os.read(fd, 128))
+"""
+    inside = subprocess.run([*int80, "run", "--", "python3", "-c", script], capture_output=True, timeout=60)
+    assert inside.stdout.decode().splitlines() == ["True ['0', '0']", "b'as it was'"], inside
+
+
 def test_what_a_user_makes_is_theirs(run):
     script = "umask 0; cd /tmp; echo a > f; mkdir d; ln -s f l; mkfifo p; stat -c '%n %u:%g %a' f d l p"
     lines = run("sh", "-c", script, options=("--user", "1000:100")).stdout.decode().splitlines()

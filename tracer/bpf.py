@@ -17,9 +17,10 @@ RET_USER_NOTIF = 0x7FC00000
 RET_TRACE = 0x7FF00000
 RET_ALLOW = 0x7FFF0000
 
-#: SECCOMP_RET_DATA of the two kinds of stop.
-TRACE_STEER, TRACE_GATE = 0x4931, 0x4932
+#: SECCOMP_RET_DATA of the kinds of stop.
+TRACE_STEER, TRACE_GATE, TRACE_READ = 0x4931, 0x4932, 0x4933
 ABSENT = -1  # no call's number
+_READ = 0
 
 LD_ABS = 0x20  # BPF_LD | BPF_W | BPF_ABS
 AND = 0x54  # BPF_ALU | BPF_AND | BPF_K
@@ -74,6 +75,19 @@ def tree(code: Assembler, runs: list[tuple[int, object]], put) -> int:
     upper = tree(code, runs[middle:], put)
     lower = tree(code, runs[:middle], put)
     return code.put(JGE, runs[middle][0], upper, lower)
+
+
+def build_reads(fd: int) -> bytes:
+    """The program that stops read(2) of one descriptor, for a process that has one whose words are the supervisor's to judge."""
+    code = Assembler()
+    go = code.ret(RET_ALLOW)
+    code.put(JEQ, fd, code.ret(RET_TRACE | TRACE_READ), go)
+    load = code.put(LD_ABS, ARGS)
+    code.put(JEQ, _READ, load, go)
+    load = code.put(LD_ABS, NR)
+    code.put(JEQ, AUDIT_ARCH_X86_64, load, go)
+    code.put(LD_ABS, ARCH)
+    return code.bytes()
 
 
 def build_stops(numbers: set[int], flagged: tuple[int, int] | None = None) -> bytes:

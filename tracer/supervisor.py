@@ -10,12 +10,14 @@ import errno
 import os
 import select
 import signal
+import struct
 from collections.abc import Callable
 from functools import partial
 
 from abi.dispatch import (
     Again,
     Call,
+    Entry,
     Execute,
     Fail,
     InstallFile,
@@ -23,22 +25,23 @@ from abi.dispatch import (
     Native,
     Plane,
     Return,
+    Support,
     Terminate,
     Wait,
     dispatch,
 )
 from abi.errors import Kind, SysError
 from abi.messages import say
-from abi.signals import siginfo
-from procs.tree import Process, Task
+from abi.signals import read_signals, siginfo
+from procs.tree import Process, Task, seccomp_filters
 from tracer import gate, launch, ptrace
+from tracer.bpf import TRACE_GATE, TRACE_READ, TRACE_STEER, build_reads
 from tracer.execution import Image, Programs, executable
 from tracer.files import GuestFiles
 from tracer.loop import Loop, kill
 from tracer.memory import GuestMemory
 from tracer.notify import Listener
-from tracer.ptrace import ARGUMENTS, EFLAGS, ORIG_RAX, RAX, RDI, RDX, RIP, RSI, RSP, U64
-from tracer.seccomp import TRACE_GATE, TRACE_STEER
+from tracer.ptrace import ARGUMENTS, EFLAGS, ORIG_RAX, RAX, RDI, RIP, RSI, RSP, U64
 from tracer.terminal import stop
 from vfs import kernel
 from vfs.namespace import OpenFile
@@ -57,7 +60,10 @@ _CARRIED = {Plane.NATIVE: "kernel", Plane.STEER: "steered", Plane.ANSWER: "super
 _RESERVE = 3  # descriptors kept back
 _SI_KERNEL, _SI_TKILL = 0x80, -6
 _USER_CS = 0x33  # 64-bit code
-_IOCTL, _EXECVE, _EXIT_GROUP, _OPENAT = 16, 59, 231, 257
+_IOCTL, _EXECVE, _EXIT_GROUP, _OPENAT, _SECCOMP = 16, 59, 231, 257, 317
+_SIGNALFDS = (282, 289)
+_SET_MODE_FILTER, _TSYNC = 1, 1
+_FD_MAX, _READS_MAX = 1 << 20, 16
 _TIOCSTI, _TIOCSCTTY = 0x5412, 0x540E
 _AT_FDCWD = -100
 _BELOW_STACK = 128  # the red zone of the x86-64 ABI
@@ -68,10 +74,16 @@ _SKIPPED = U64  # orig_rax of a call that is not to be made
 _VSYSCALL = 0xFFFFFFFFFF600000  # the page of the calls that the kernel emulates
 
 
+#: read(2) where it stopped for `Supervisor._watch_reads`.
+_READING = Entry(0, "read", Plane.STEER, read_signals, Support.FULL, "", (), Kind.ENOSYS)
+
+
 class TracedTask(Task):
     """A task with what the tracer keeps between two of its stops."""
 
-    __slots__ = ("aside", "birth", "claim", "files", "logged", "memory", "plan", "restore", "started", "subject", "trap")
+    __slots__ = (
+        "aside", "birth", "claim", "errand", "files", "logged", "memory", "plan", "restore", "started", "subject", "trap",
+    )  # fmt: skip
 
     def __init__(self, tid: int, process: Process) -> None:
         super().__init__(tid, process)
@@ -81,7 +93,8 @@ class TracedTask(Task):
         self.trap: gate.Trap | None = None
         self.plan = None  # (ExecPlan, fd, path) of the execve under way
         self.aside = None  # tracer.aside.Parked, of a call answered later
-        self.claim = None  # the terminal that is to become its session's: a descriptor, then the registers to give back
+        self.claim: int | None = None  # the terminal that is to become its session's: a descriptor, -1 until that is known
+        self.errand = None  # (registers to give back, number, arguments, after) of a call that it is to make for us
         self.birth: list[int] | None = None  # the registers its parent's call had before it was steered
         self.started = False  # whether its first stop is behind it
         self.logged = False  # the end of the call under way is to be logged
@@ -557,8 +570,7 @@ class Supervisor:
             return
         if number == signal.SIGSEGV and self._gate_fault(task):
             return
-        if task.claim is not None:
-            self._drop_claim(task)
+        self._drop_errand(task)
         interrupted = task.aside is not None and task.aside.interrupted()
         if self.log is not None:
             self.log.interrupted(task)
@@ -667,7 +679,7 @@ class Supervisor:
         if message == TRACE_GATE:
             self._gate_stop(task, registers)
             return
-        if message != TRACE_STEER:  # a filter of the guest's own wants its tracer asked, and it has none
+        if message not in (TRACE_STEER, TRACE_READ):  # a filter of the guest's own wants its tracer asked, and it has none
             self._skip(task, registers, -_ENOSYS)
             self.resume(task)
             return
@@ -675,11 +687,11 @@ class Supervisor:
             self.resume(task)
             return
         number = registers[ORIG_RAX]
-        if task.claim is not None:
+        if task.errand is not None:
             if number == _IOCTL and registers[RSI] == _TIOCSTI:
-                self._claim(task, registers)
+                self._run_errand(task, registers)
                 return
-            task.claim = None  # another thread has changed the instruction: the call is the guest's own
+            task.errand = None  # another thread has changed the instruction: the call is the guest's own
         if self._launching and task.tid in self._launching:
             if number != _EXECVE:  # of `tracer.launch`, and the kernel's whatever the table says
                 self.resume(task)
@@ -688,7 +700,7 @@ class Supervisor:
         arguments = tuple(registers[index] for index in ARGUMENTS)
         self.sandbox.caller = task
         process = task.process
-        entry = process.abi.entry(number)
+        entry = process.abi.entry(number) if message != TRACE_READ or number else _READING
         if self.log is not None:
             if number == _PAUSE and task.aside is not None and task.aside.overdue:
                 task.aside.at_stop()  # this stop took the interruption along that was to end this pause
@@ -839,8 +851,12 @@ class Supervisor:
         elif after is not None:
             registers[RAX] = self._after(task, after, value)
         self._log_end(task, registers[RAX])
-        if task.trap is None or not self._leave_gate(task, registers):
-            ptrace.setregs(task.tid, registers)
+        if task.trap is not None and self._leave_gate(task, registers):
+            self.resume(task)
+            return
+        ptrace.setregs(task.tid, registers)
+        if before[ORIG_RAX] in _SIGNALFDS and task.trap is None:
+            self._watch_reads(task, registers)
         self.resume(task)
 
     def _detour_stop(self, task: TracedTask) -> None:
@@ -905,7 +921,7 @@ class Supervisor:
                 gone.aside.cancel()
         if self.log is not None:
             self.log.executed(task, caller, former)
-        task.restore = task.trap = task.aside = task.claim = None
+        task.restore = task.trap = task.aside = task.claim = task.errand = None
         task.started = True
         task.logged = False
         image = None
@@ -1076,10 +1092,43 @@ class Supervisor:
         registers[EFLAGS] = registers[EFLAGS] & ~_CARRY | (_CARRY if failed else 0)
 
 
-    # -- claiming a terminal ------------------------------------------------------------------
+    # -- errands ------------------------------------------------------------------------------
 
-    # A terminal that a leader of a session opens becomes the session's.  Only the leader itself can do that: on its way back
-    # from open it is stopped, and has the kernel make TIOCSCTTY, beginning with a request that stops it once more.
+    # Some things only the task itself can do: on its way back from a call it has the kernel make another one for us, beginning
+    # with a request that stops it once more.
+
+    def _send(self, task: TracedTask, registers, number: int, arguments: tuple[int, ...], after=None) -> None:
+        """Have a stopped task make a call before it goes on from `registers`; `after(value)` is told what came of it."""
+        task.errand = list(registers), number, arguments, after
+        registers[RAX], registers[ORIG_RAX] = _IOCTL, U64
+        self.mark_own(registers)
+        registers[RDI], registers[RSI] = U64, _TIOCSTI
+        registers[RIP] -= 2
+        ptrace.setregs(task.tid, registers)
+
+    def _run_errand(self, task: TracedTask, registers) -> None:
+        (before, number, arguments, after), task.errand = task.errand, None
+
+        def end(value: int) -> int:
+            if after is not None:
+                after(value)
+            return before[RAX]
+
+        task.restore = (before, end)
+        registers[ORIG_RAX] = number
+        for index, value in zip(ARGUMENTS, arguments, strict=False):
+            registers[index] = value
+        ptrace.setregs(task.tid, registers)
+        self.resume(task)
+
+    @staticmethod
+    def _drop_errand(task: TracedTask) -> None:
+        """A signal came first: its handler is to find the registers as they were."""
+        if task.errand is not None:
+            ptrace.setregs(task.tid, ptrace.REGISTERS(*task.errand[0]))
+        task.claim = task.errand = None
+
+    # A terminal that a leader of a session opens becomes the session's, which only the leader itself can make it.
 
     @staticmethod
     def _interrupt_for_claim(task: TracedTask) -> None:
@@ -1088,27 +1137,30 @@ class Supervisor:
             task.claim = -1
 
     def _begin_claim(self, task: TracedTask) -> None:
-        registers = ptrace.getregs(task.tid)
-        fd, task.claim = task.claim, list(registers)
-        registers[RAX], registers[ORIG_RAX] = _IOCTL, U64
-        self.mark_own(registers)
-        registers[RDI], registers[RSI] = fd, _TIOCSTI
-        registers[RIP] -= 2
-        ptrace.setregs(task.tid, registers)
+        fd, task.claim = task.claim, None
+        self._send(task, ptrace.getregs(task.tid), _IOCTL, (fd, _TIOCSCTTY, 0))
 
-    def _claim(self, task: TracedTask, registers) -> None:
-        before, task.claim = task.claim, None
-        task.restore = (before, lambda value: before[RAX])
-        registers[RSI], registers[RDX] = _TIOCSCTTY, 0
-        ptrace.setregs(task.tid, registers)
-        self.resume(task)
+    def _watch_reads(self, task: TracedTask, registers) -> None:
+        """Have what is read of a signalfd(2) stop: what the kernel says in it of init and of users is not the guest's truth.
 
-    @staticmethod
-    def _drop_claim(task: TracedTask) -> None:
-        """A signal came first: its handler is to find the registers as they were."""
-        if isinstance(task.claim, list):
-            ptrace.setregs(task.tid, ptrace.REGISTERS(*task.claim))
-        task.claim = None
+        A filter on top of the sandbox's does it, so that nobody else's read(2) is slower; not beside filters of the guest's own,
+        which may say anything of seccomp(2).
+        """
+        fd, process = registers[RAX], task.process
+        if fd > _FD_MAX or fd in process.reads or len(process.reads) >= _READS_MAX or seccomp_filters(task):
+            return
+        program = build_reads(fd)
+        block = registers[RSP] - _BELOW_STACK - len(program) - 16 & -16
+        try:
+            task.memory.write(block, struct.pack("<QQ", len(program) // 8, block + 16) + program)
+        except SysError:
+            return
+
+        def installed(value: int) -> None:
+            if value == 0:
+                process.reads |= {fd}
+
+        self._send(task, registers, _SECCOMP, (_SET_MODE_FILTER, _TSYNC, block), installed)
 
     # -- stopping -----------------------------------------------------------------------------
 

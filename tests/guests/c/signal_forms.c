@@ -202,6 +202,13 @@ static void senders(void)
     printf("gone %s\n", error(kill(other, 0)));
 }
 
+static void read_from(const char *what, const struct signalfd_siginfo *info)
+{
+    printf("%s: %d code %d value %d from %s uid %s status %d\n", what, info->ssi_signo, info->ssi_code,
+           info->ssi_code == SI_QUEUE ? info->ssi_int : 0, who(info->ssi_pid), info->ssi_uid == getuid() ? "mine" : "other",
+           info->ssi_signo == SIGCHLD ? info->ssi_status : 0);
+}
+
 static void queue(void)
 {
     sigset_t set;
@@ -256,7 +263,31 @@ static void queue(void)
     sigqueue(getpid(), SIGRTMIN + 1, value);
     printf("poll %d\n", poll(&wanted, 1, 1000));
     read(fd, &read_info, sizeof read_info);
-    printf("signalfd: %d code %d value %d\n", read_info.ssi_signo, read_info.ssi_code, read_info.ssi_int);
+    read_from("signalfd", &read_info);
+    kill(getpid(), SIGUSR1);
+    read(fd, &read_info, sizeof read_info);
+    read_from("signalfd", &read_info);
+    fflush(stdout);
+    if (!(child = fork())) {
+        struct signalfd_siginfo both[3];
+        kill(getppid(), SIGUSR1);
+        while (poll(&wanted, 1, -1) != 1)
+            ;
+        printf("two of %d\n", (int)read(fd, both, sizeof both) / (int)sizeof *both);
+        read_from("a child's", both);
+        fflush(stdout);
+        _exit(3);
+    }
+    fcntl(fd, F_SETFL, 0);
+    read(fd, &read_info, sizeof read_info);
+    read_from("signalfd", &read_info);
+    kill(child, SIGUSR1);
+    read(fd, &read_info, sizeof read_info);
+    read_from("signalfd", &read_info);
+    waitpid(child, NULL, 0);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    printf("wild %s\n", error((kill(getpid(), SIGUSR1), read(fd, (void *)16, 128))));
+    sigtimedwait(&set, &info, &none);
     printf("signalfd empty %s\n", error(read(fd, &read_info, sizeof read_info)));
     close(fd);
     sigprocmask(SIG_UNBLOCK, &set, NULL);

@@ -286,6 +286,10 @@ class Call:
     def rights(self) -> Rights | None:
         """What the caller's use of files is judged by; None where it may do everything."""
         ids = self.credentials
+        if ids.domain is not None:
+            from vfs.landlock import Confined
+
+            return Confined(ids, self.sandbox.host_uid, self.sandbox.host_gid, self.sandbox.namespace)
         if ids.fsuid or ids.fsgid or ids.effective & EVERYTHING != EVERYTHING:
             return Rights(ids, self.sandbox.host_uid, self.sandbox.host_gid)
         return None

@@ -13,11 +13,11 @@ from stat import S_ISSOCK
 from abi.dispatch import AT_FDCWD, OK, Call, InstallFile, Later, Plane, Support, When
 from abi.errors import Kind, SysError
 from abi.linux import linux
-from abi.making import check_add, give, give_node, mode_for
+from abi.making import check_add, confine, give, give_node, mode_for
 from abi.status import give_owner, pack_stat, pack_statx
 from procs.credentials import KEEP
 from procs.tree import controlling_terminal
-from vfs import kernel
+from vfs import kernel, landlock
 from vfs.filesystem import CAPABILITY
 from vfs.hostfs import kept_status
 from vfs.kernel import self_path
@@ -73,7 +73,7 @@ def open_file(call: Call, dirfd: int, path: bytes, flags: int, mode: int, rules:
         return _open_creating(call, fs, start, path, flags, mode, cloexec, rules)
     namespace = call.sandbox.namespace
     run = namespace.plain_run(fs, start, path, not flags & _MORE_THAN_READ) if rules is None else None
-    if run is not None and (fs.rights is None or _may_read(fs.rights, *run)):
+    if run is not None and (fs.rights is None or (not fs.rights.confined and _may_read(fs.rights, *run))):
         where, names = run
         if not (where.mount.read_only and flags & (_WRITES | os.O_TRUNC)):
             fd = where.mount.fs.open_at(where.node, names, flags)
@@ -211,6 +211,7 @@ def _open_tmpfile(call: Call, fs: FsContext, start: Location, path: bytes, flags
         raise SysError(Kind.ENOTDIR)
     check_writable(found)
     check_add(call, found)
+    confine(call, found.path, landlock.opening(flags, False))
     make = getattr(found.fs, "tmpfile", None)
     if make is None:
         raise SysError(Kind.EOPNOTSUPP)
@@ -246,6 +247,7 @@ def _open_creating(
         except FileNotFoundError:
             check_writable(where)
             check_add(call, where)
+            confine(call, where.path, landlock.MAKE_REG | landlock.opening(flags, False))
             try:
                 fd = where.fs.create(where.node, parent.name, flags, mode_for(call, where, mode))
                 give(call, where, parent.name)

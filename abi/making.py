@@ -16,6 +16,12 @@ def check_add(call: Call, directory: Location) -> None:
         rights.check_add(directory)
 
 
+def confine(call: Call, path: tuple[bytes, ...], uses: int) -> None:
+    """EACCES where the caller put itself under a landlock(7) domain that does not let it use an object so."""
+    if call.credentials.domain is not None:
+        call.credentials.domain.check(call.sandbox.namespace, path, uses)
+
+
 def mode_for(call: Call, directory: Location, mode: int) -> int:
     """The mode of a new file: without a set-gid bit for a directory's group that its maker is not in."""
     rights = call.rights

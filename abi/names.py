@@ -8,7 +8,8 @@ from abi.dispatch import AT_FDCWD, OK, Call, Return, Support
 from abi.errors import Kind, SysError
 from abi.files import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, check_opened, check_writable, descriptor_location, find_or_self
 from abi.linux import linux
-from abi.making import give, mode_for
+from abi.making import confine, give, mode_for
+from vfs import landlock
 from vfs.namespace import Location, OpenFile, Parent
 from vfs.rights import WRITE, Rights
 
@@ -72,6 +73,7 @@ def _existing(call: Call, parent: Parent) -> None:
 def _mkdir(call: Call, dirfd: int, path: bytes, mode: int):
     parent = new_name(call, dirfd, path, directory=True)
     where = parent.location
+    confine(call, where.path, landlock.MAKE_DIR)
     where.fs.mkdir(where.node, parent.name, mode & 0o1777 & ~call.process.fs.umask)
     give(call, where, parent.name)
     return OK
@@ -97,6 +99,7 @@ def _mknod(call: Call, dirfd: int, path: bytes, mode: int, device: int):
     if kind in (_S_IFCHR, _S_IFBLK) and not call.credentials.capable(_CAP_MKNOD):
         raise SysError(Kind.EPERM)
     where = parent.location
+    confine(call, where.path, landlock.making(kind))
     mode = (kind or _S_IFREG) | mode_for(call, where, mode & 0o7777 & ~call.process.fs.umask)
     where.fs.mknod(where.node, parent.name, mode, device & 0xFFFFFFFF)
     give(call, where, parent.name)
@@ -120,6 +123,7 @@ def _symlink(call: Call, target: bytes, dirfd: int, path: bytes):
     if not target:
         raise SysError(Kind.ENOENT)
     parent = new_name(call, dirfd, path)
+    confine(call, parent.location.path, landlock.MAKE_SYM)
     parent.location.fs.symlink(parent.location.node, parent.name, target)
     give(call, parent.location, parent.name)
     return OK
@@ -164,13 +168,19 @@ def _new_link(call: Call, newdir: int, new: bytes, found: Location | OpenFile) -
     """`new_name`, with what the caller may do to the file asked in between, as the kernel does.  EXDEV, EPERM."""
     rights = call.rights
     if rights is None or isinstance(found, OpenFile):
-        return new_name(call, newdir, new)
+        target = new_name(call, newdir, new)
+        confine(call, target.location.path, landlock.MAKE_REG)
+        return target
     target = new_name(call, newdir, new, judge=False)
     _check_absent(target)
     if found.mount is not target.location.mount:
         raise SysError(Kind.EXDEV)
     rights.check_link(found.fs.stat(found.node))
     rights.check_add(target.location)
+    if call.credentials.domain is not None and not found.node.is_dir:
+        new_path = target.location.path + (target.name,)
+        making = landlock.making(found.node.mode)
+        call.credentials.domain.check_move(call.sandbox.namespace, found.path, new_path, 0, making, False)
     return target
 
 
@@ -200,6 +210,7 @@ def _unlink(call: Call, dirfd: int, path: bytes):
     if node.is_dir:
         raise SysError(Kind.EISDIR)
     _existing(call, parent)
+    confine(call, where.path, landlock.REMOVE_FILE)
     where.fs.unlink(where.node, parent.name)
     return OK
 
@@ -221,6 +232,7 @@ def _rmdir(call: Call, dirfd: int, path: bytes):
     _existing(call, parent)
     if call.rights is not None:
         _check_remove(call, parent.location, parent.location.fs.lookup(parent.location.node, parent.name))
+    confine(call, parent.location.path, landlock.REMOVE_DIR)
     parent.location.fs.rmdir(parent.location.node, parent.name)
     call.sandbox.namespace.forget_directories()
     return OK
@@ -261,7 +273,7 @@ def _rename(call: Call, olddir: int, old: bytes, newdir: int, new: bytes, flags:
     node = where.fs.lookup(where.node, source.name)
     for parent in (source, target):
         _existing(call, parent)
-    if call.rights is not None and not _judge_rename(call.rights, source, node, target, flags):
+    if call.rights is not None and not _judge_rename(call, call.rights, source, node, target, flags):
         return OK
     # A slash behind a name asks for a directory, which of the two depends on the flags: the kernel knows.
     names = [parent.name + b"/" * parent.slash for parent in (source, target)]
@@ -270,7 +282,7 @@ def _rename(call: Call, olddir: int, old: bytes, newdir: int, new: bytes, flags:
     return OK
 
 
-def _judge_rename(rights: Rights, source: Parent, node, target: Parent, flags: int) -> bool:
+def _judge_rename(call: Call, rights: Rights, source: Parent, node, target: Parent, flags: int) -> bool:
     """Whether there is anything to rename.  EACCES, EPERM, after what the kernel asks for before them."""
     where, to = source.location, target.location
     exchange = flags & _RENAME_EXCHANGE
@@ -291,6 +303,8 @@ def _judge_rename(rights: Rights, source: Parent, node, target: Parent, flags: i
         raise SysError(Kind.EINVAL)
     if old[: len(new)] == new and new != old:
         raise SysError(Kind.EINVAL if exchange else Kind.ENOTEMPTY)
+    if call.credentials.domain is not None:
+        _confine_rename(call, source, node, target, there, flags)
     moved, replaced = where.fs.stat(node), None if there is None else to.fs.stat(there)
     if replaced is not None and (moved.st_dev, moved.st_ino) == (replaced.st_dev, replaced.st_ino):
         return False
@@ -307,6 +321,19 @@ def _judge_rename(rights: Rights, source: Parent, node, target: Parent, flags: i
         if exchange and there.is_dir:
             rights.check(Location(to.mount, there, new), WRITE)
     return True
+
+
+def _confine_rename(call: Call, source: Parent, node, target: Parent, replaced, flags: int) -> None:
+    """EACCES, EXDEV by the caller's landlock(7) domain; `replaced` is what has the new name, if anything."""
+    domain, namespace = call.credentials.domain, call.sandbox.namespace
+    old, new = (parent.location.path + (parent.name,) for parent in (source, target))
+    leaving, coming = landlock.removing(node.mode), landlock.making(node.mode)
+    if replaced is not None:
+        coming |= landlock.removing(replaced.mode)
+        if flags & _RENAME_EXCHANGE:
+            leaving |= landlock.making(replaced.mode)
+            domain.check_move(namespace, new, old, coming, leaving, replaced.is_dir)
+    domain.check_move(namespace, old, new, leaving, coming, node.is_dir)
 
 
 @linux.answer(82, "rename")

@@ -11,12 +11,13 @@ import stat
 from abi.dispatch import AT_FDCWD, OK, Call, InstallFile, Later, Native, Plane, Return, Support, When
 from abi.errors import Kind, SysError
 from abi.linux import linux
-from abi.making import give
+from abi.making import confine, give
 from abi.net import host, loopback
 from abi.net.addresses import SOCKADDR_MAX, UNNAMED, family, unix_name
 from abi.net.host import AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_UNIX, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM
 from abi.net.names import Held, Name
 from abi.net.sockets import Socket, creds, read_address, socket_of
+from vfs.landlock import MAKE_SOCK
 from vfs.namespace import Location, OpenFile
 from vfs.rights import WRITE
 
@@ -179,6 +180,7 @@ def _bind_file(call: Call, sock: Socket, name: Name | None, path: bytes) -> None
         parent = new_name(call, AT_FDCWD, path)
         mode = stat.S_IFSOCK | os.fstat(sock.fd).st_mode & 0o777 & ~call.process.fs.umask
         where = parent.location
+        confine(call, where.path, MAKE_SOCK)
         where.fs.mknod(where.node, parent.name, mode, 0)
         give(call, where, parent.name)
     except FileExistsError:

@@ -88,5 +88,3 @@ for _number, _name in (
     (461, "lsm_list_modules"),
 ):  # fmt: skip
     linux.refuse(_number, _name, Kind.ENOSYS, "absent", Support.NONE)
-for _number, _name in ((444, "landlock_create_ruleset"), (445, "landlock_add_rule"), (446, "landlock_restrict_self")):
-    linux.refuse(_number, _name, Kind.ENOSYS, "absent: what the supervisor does for a guest would not be held to it")

@@ -9,6 +9,7 @@ from abi import (
     files,  # noqa: F401
     identity,  # noqa: F401
     ipc,  # noqa: F401
+    landlock,  # noqa: F401
     memory,  # noqa: F401
     names,  # noqa: F401
     processes,  # noqa: F401

@@ -30,7 +30,7 @@ class Credentials:
     """Real, effective, saved and file-system ids, supplementary groups, capability sets."""
 
     __slots__ = (
-        "ambient", "bounding", "effective", "egid", "euid", "fsgid", "fsuid", "gid", "groups",
+        "ambient", "bounding", "domain", "effective", "egid", "euid", "fsgid", "fsuid", "gid", "groups",
         "inheritable", "permitted", "securebits", "sgid", "suid", "uid",
     )  # fmt: skip
 
@@ -42,6 +42,7 @@ class Credentials:
         self.inheritable = self.ambient = 0
         self.bounding = ALL_CAPABILITIES
         self.securebits = 0
+        self.domain = None  # vfs.landlock.Domain of a task that put itself under one
 
     def copy(self) -> Credentials:
         new = Credentials.__new__(Credentials)

@@ -14,7 +14,6 @@ from procs.credentials import FileCapabilities
 from vfs.filesystem import CAPABILITY
 from vfs.kernel import check_not_written, error, names_programs_by_file
 from vfs.namespace import FsContext, Location, Namespace, OpenFile
-from vfs.rights import EXECUTE
 
 _HEAD = 4096  # one page holds the ELF header, its program headers and any #! line
 _SCRIPT_LINE = 256  # BINPRM_BUF_SIZE
@@ -136,7 +135,7 @@ def _open(target: Location | OpenFile, context: FsContext) -> tuple[int, Locatio
         if target.mount.flags.noexec:
             raise error(errno.EACCES)
         if context.rights is not None:
-            context.rights.check(target, EXECUTE)
+            context.rights.check_run(target)
         return target.fs.open(target.node, os.O_RDONLY), location
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC), location
 

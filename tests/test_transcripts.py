@@ -5,6 +5,7 @@ Each prints no number that differs from run to run: what is compared is the whol
 
 from __future__ import annotations
 
+import ctypes
 import difflib
 import subprocess
 
@@ -38,3 +39,9 @@ def test_signals_in_every_form(same):
 
 def test_threads_in_every_form(same):
     same("thread_forms")
+
+
+def test_landlock_in_every_form(same):
+    if ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1) < 2:
+        pytest.skip("the kernel has no landlock to compare with")
+    same("landlock_forms")

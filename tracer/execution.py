@@ -19,7 +19,6 @@ from abi.errors import Kind, SysError
 from procs.execution import ExecPlan, changed_vector
 from vfs import kernel
 from vfs.namespace import Location
-from vfs.rights import EXECUTE
 
 _AT_BASE, _AT_ENTRY, _AT_EXECFN, _AT_SYSINFO_EHDR = 7, 9, 31, 33
 _RED_ZONE = 128
@@ -108,7 +107,7 @@ class Programs:
         if found.mount.flags.noexec:
             raise SysError(Kind.EACCES)
         if context.rights is not None:
-            context.rights.check(found, EXECUTE)
+            context.rights.check_run(found)
         mine = found.fs.stat(found.node)
         interpreter = found.fs.open(found.node, os.O_RDONLY)
         try:

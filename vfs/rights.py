@@ -34,6 +34,7 @@ class Rights:
     """The ids and capabilities that a call on files is judged by; `host_uid`, `host_gid` are root's on the host."""
 
     __slots__ = ("effective", "fsgid", "fsuid", "groups", "host_gid", "host_uid")
+    confined = False  # whether there is more to judge a name by than owners and modes
 
     def __init__(self, credentials, host_uid: int, host_gid: int) -> None:
         self.fsuid: int = credentials.fsuid
@@ -92,6 +93,10 @@ class Rights:
             raise error(errno.ENOTDIR)
         if not self.effective & (DAC_OVERRIDE | DAC_READ_SEARCH):
             self.check(where, EXECUTE)
+
+    def check_run(self, where) -> None:
+        """EACCES unless a program may be executed."""
+        self.check(where, EXECUTE)
 
     def check_add(self, directory) -> None:
         """EACCES unless names may be made in a directory."""

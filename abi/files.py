@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
+import signal
 from collections.abc import Sequence
 from stat import S_ISSOCK
 
@@ -699,6 +701,14 @@ def utime(call: Call):
     return _utimens(call, call.find(AT_FDCWD, call.path(0)), times)
 
 
+def _check_size(call: Call, found: Location, length: int) -> None:
+    """EFBIG, with SIGXFSZ, where a file grows beyond what the caller may write; setrlimit(2)."""
+    limit = resource.prlimit(call.process.pid, resource.RLIMIT_FSIZE)[0]
+    if limit != resource.RLIM_INFINITY and length > limit and length > found.fs.stat(found.node).st_size:
+        os.kill(call.process.pid, signal.SIGXFSZ)
+        raise SysError(Kind.EFBIG)
+
+
 @linux.answer(76, "truncate")
 def truncate(call: Call):
     length = call.args[1]
@@ -713,6 +723,7 @@ def truncate(call: Call):
         rights = call.rights
         if rights is not None:
             rights.check(found, WRITE)
+        _check_size(call, found, length)
         _lose_rights(call, found)
     found.fs.truncate(found.node, length)
     return OK

@@ -93,6 +93,27 @@ print(os.read(fd, 128))
     assert inside.stdout.decode().splitlines() == ["True ['0', '0']", "b'as it was'"], inside
 
 
+def test_a_file_does_not_grow_by_its_name_beyond_what_may_be_written(int80, tmp_path):
+    script = """
+import os, resource, signal
+told = []
+signal.signal(signal.SIGXFSZ, lambda number, frame: told.append(number))
+open("file", "wb").write(bytes(300))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+os.truncate("file", 200)
+try:
+    os.truncate("file", 400)
+except OSError as problem:
+    os.getpid()  # a handler runs after it
+    print(problem.strerror, told == [signal.SIGXFSZ], os.stat("file").st_size)
+"""
+    said = [
+        subprocess.run([*command, "python3", "-c", script], cwd=tmp_path, capture_output=True, timeout=60).stdout
+        for command in ([], [*int80, "run", "--"])
+    ]
+    assert said == [b"File too large True 200\n"] * 2
+
+
 def test_what_a_user_makes_is_theirs(run):
     script = "umask 0; cd /tmp; echo a > f; mkdir d; ln -s f l; mkfifo p; stat -c '%n %u:%g %a' f d l p"
     lines = run("sh", "-c", script, options=("--user", "1000:100")).stdout.decode().splitlines()

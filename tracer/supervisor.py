@@ -575,7 +575,7 @@ class Supervisor:
         if self.log is not None:
             self.log.interrupted(task)
         registers = ptrace.getregs(task.tid)
-        if not interrupted and registers[RAX] == _ERESTARTSYS and self._is_answered(task, registers[ORIG_RAX]):
+        if not interrupted and registers[RAX] == _ERESTARTSYS and self._is_answered(task, registers):
             registers[RAX] = _ERESTARTNOINTR
             ptrace.setregs(task.tid, registers)
         if task.trap is not None:
@@ -592,13 +592,13 @@ class Supervisor:
         self.resume(task, number)
 
     @staticmethod
-    def _is_answered(task: TracedTask, number: int) -> bool:
+    def _is_answered(task: TracedTask, registers) -> bool:
         """Whether a call interrupted before anybody saw it is one that no signal interrupts natively.
 
         The kernel takes the notification back and would report EINTR; it is to be made again instead.
         """
-        entry = task.process.abi.entry(number)
-        return entry is not None and entry.plane is Plane.ANSWER
+        entry = task.process.abi.entry(registers[ORIG_RAX])
+        return entry is not None and entry.plane_for(tuple(registers[index] for index in ARGUMENTS))[0] is Plane.ANSWER
 
     def _translate_siginfo(self, task: TracedTask) -> None:
         """The sender as the guest knows it; sigaction(2)."""

@@ -12,6 +12,12 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
+#include <sys/ipc.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -404,6 +410,39 @@ static void interruptions(void)
     INTERRUPTED("epoll", SA_RESTART, epoll_wait(epoll, &(struct epoll_event){0}, 1, 5000));
     INTERRUPTED("pause", SA_RESTART, pause());
     INTERRUPTED("open of a fifo", 0, open("fifo", O_RDONLY));
+    int ends[2], streams[2], none = msgget(IPC_PRIVATE, 0600), down = semget(IPC_PRIVATE, 1, 0600);
+    char much[4000] = "";
+    struct iovec part = {much, sizeof much};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    struct sockaddr_un place = {AF_UNIX, "\0signal-forms"};
+    struct sembuf operation = {0, -1, 0};
+    socketpair(AF_UNIX, SOCK_DGRAM, 0, ends);
+    socketpair(AF_UNIX, SOCK_STREAM, 0, streams);
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0), client;
+    INTERRUPTED("recv", 0, recv(ends[0], much, 1, 0));
+    INTERRUPTED("recvmsg", 0, recvmsg(ends[0], &message, 0));
+    while (send(ends[0], much, sizeof much, MSG_DONTWAIT) > 0)
+        ;
+    while (send(streams[0], much, sizeof much, MSG_DONTWAIT) > 0)
+        ;
+    INTERRUPTED("send", 0, send(ends[0], much, sizeof much, 0));
+    INTERRUPTED("send of a stream", 0, send(streams[0], much, sizeof much, 0));
+    INTERRUPTED("sendto", 0, sendto(ends[0], much, sizeof much, 0, NULL, 0));
+    INTERRUPTED("sendmsg", 0, sendmsg(ends[0], &message, 0));
+    INTERRUPTED("sendmsg of a stream", 0, sendmsg(streams[0], &message, 0));
+    INTERRUPTED("write", 0, write(streams[0], much, sizeof much));
+    bind(listener, (void *)&place, sizeof place);
+    listen(listener, 1);
+    INTERRUPTED("accept", 0, accept(listener, NULL, NULL));
+    do
+        client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    while (!connect(client, (void *)&place, sizeof place));
+    fcntl(client, F_SETFL, 0);
+    INTERRUPTED("connect", 0, connect(client, (void *)&place, sizeof place));
+    INTERRUPTED("msgrcv", SA_RESTART, msgrcv(none, much, 8, 0, 0));
+    INTERRUPTED("semop", SA_RESTART, semop(down, &operation, 1));
+    msgctl(none, IPC_RMID, NULL);
+    semctl(down, 0, IPC_RMID);
     pid_t other = sleeper();
     INTERRUPTED("waitpid", 0, waitpid(other, NULL, 0));
     siginfo_t info;

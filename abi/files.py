@@ -112,6 +112,8 @@ def open_found(call: Call, found: Location | OpenFile, flags: int, cloexec: bool
         if changes and mode == 0o040000 and not path:
             raise SysError(Kind.EISDIR)
         rights.check_open(found, flags)
+    if changes and not path:
+        _check_idle(call, found)
     try:
         fd = found.fs.open(found.node, flags)
         if changes and mode == _S_IFREG and not path:
@@ -128,6 +130,14 @@ def open_found(call: Call, found: Location | OpenFile, flags: int, cloexec: bool
             return InstallFile(kernel.open_interruptible(self_path(node.fd), wanted), cloexec)
 
         return Later(work)
+
+
+def _check_idle(call: Call, found: Location) -> None:
+    """ETXTBSY for a program that runs: the kernel does not know where it runs a copy, or another layer has it."""
+    if found.node.is_file and found.node.mode & 0o111 and (fd := getattr(found.node, "fd", None)) is not None:
+        status = os.fstat(fd)
+        if call.sandbox.tree.runs((status.st_dev, status.st_ino)):
+            raise SysError(Kind.ETXTBSY)
 
 
 def _claims(call: Call, fd: int) -> bool:
@@ -724,6 +734,7 @@ def truncate(call: Call):
         if rights is not None:
             rights.check(found, WRITE)
         _check_size(call, found, length)
+        _check_idle(call, found)
         _lose_rights(call, found)
     found.fs.truncate(found.node, length)
     return OK

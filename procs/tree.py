@@ -20,7 +20,8 @@ class Process:
     """A thread group.  `pid` is the kernel's number; `table` is its ABI's."""
 
     __slots__ = (
-        "abi", "credentials", "dumpable", "exe", "fs", "no_new_privs", "pid", "reads", "tasks", "vector",
+        "abi", "credentials", "dumpable", "exe", "fs", "no_new_privs", "pid", "program", "reads", "tasks",
+        "vector",
     )  # fmt: skip
 
     def __init__(self, pid: int, abi, fs, credentials) -> None:
@@ -29,6 +30,7 @@ class Process:
         self.fs = fs  # vfs.namespace.FsContext, maybe shared
         self.credentials = credentials  # those of the first thread
         self.exe = None  # vfs.namespace.Location of the program
+        self.program: tuple[int, int] | None = None  # st_dev and st_ino of its file on the host
         self.dumpable = 1
         self.no_new_privs = 0
         self.tasks: dict[int, Task] = {}
@@ -40,6 +42,7 @@ class Process:
         credentials = (credentials or self.credentials).copy()
         child = type(self)(pid, self.abi, self.fs if share_fs else self.fs.copy(), credentials)
         child.exe = self.exe
+        child.program = self.program
         child.dumpable = self.dumpable
         child.no_new_privs = self.no_new_privs
         child.vector = self.vector
@@ -105,6 +108,10 @@ class ProcessTree:
         0 for who was launched from outside; whoever else is outside is an orphan's reaper, which for a guest is init.
         """
         return self.guest(number) or (0 if pid == self.init_pid or pid in self.commands else 1)
+
+    def runs(self, program: tuple[int, int]) -> bool:
+        """Whether a process runs the program in a file of the host's, by its st_dev and st_ino."""
+        return any(process.program == program for process in self.processes.values())
 
     # -- numbers ------------------------------------------------------------------------------
 

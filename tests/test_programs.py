@@ -52,6 +52,7 @@ PROGRAMS = {
     "perl": (["perl", "-e", _PERL], "42\npiped\nalarm\n"),
     "node": (["sh", "-c", f"cat >a.js <<'END'\n{_NODE}\nEND\nnode a.js"], "worker child\n"),
     "java": (["sh", "-c", _JAVA], "thread\nchild\n"),
+    "lsns": (["sh", "-c", "lsns -n -o TYPE,PID -p 1 | sort | head -3 | xargs"], "cgroup 1 ipc 1 mnt 1\n"),
 }
 
 
@@ -72,3 +73,21 @@ def test_a_guests_own_filters_hold_whoever_carries_a_call_out(int80):
     native = subprocess.run(filters, capture_output=True, text=True, timeout=60, check=True)
     done = subprocess.run([*int80, "run", "--", *filters], capture_output=True, text=True, timeout=120)
     assert (done.stdout.splitlines(), done.stderr) == (native.stdout.splitlines(), "")
+
+
+@pytest.mark.parametrize("options", [(), ("--rootfs",)])
+def test_a_program_that_runs_is_not_written_to(int80, run, tmp_path, options):
+    """Neither one of a layer below, of which the writer would get a copy, nor one in a root of its own."""
+    script = (
+        "./busybox-copy sleep 9 & n=0; until readlink /proc/$!/exe | grep -q copy || [ $((n += 1)) -gt 999 ]; do :; done; "
+        "(echo x >>busybox-copy) 2>&1; (: >busybox-copy) 2>&1; kill $!; wait $!; echo y >>busybox-copy && echo written"
+    )
+    if options:
+        shutil.copy(run.root / "bin/busybox", run.root / "busybox-copy")
+        done = run("sh", "-c", script)
+    else:
+        shutil.copy(run.root / "bin/busybox", tmp_path / "busybox-copy")
+        done = subprocess.run([*int80, "run", "--", "sh", "-c", script], cwd=tmp_path, capture_output=True, timeout=60)
+    lines = done.stdout.decode().splitlines()
+    assert [line.endswith("Text file busy") for line in lines] == [True, True, False], done
+    assert lines[-1] == "written"

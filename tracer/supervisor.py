@@ -937,6 +937,7 @@ class Supervisor:
             return
         process.image = image
         process.exe = plan.location
+        process.program = (plan.stat.st_dev, plan.stat.st_ino)
         process.abi = self.host if plan.abi else self.linux
         process.dumpable = int(task.credentials.dumpable_after(before))
         task.comm = plan.comm

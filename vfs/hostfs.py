@@ -348,6 +348,8 @@ class HostFs(FileSystem):
             mode = os.stat(path, dir_fd=at, follow_symlinks=False).st_mode
             if mode & 0o170000 not in (stat.S_IFREG, stat.S_IFDIR) or mode & 0o171000 == 0o101000:
                 return None
+            if mode & 0o111 and flags & (os.O_ACCMODE | os.O_TRUNC) and mode & 0o170000 == stat.S_IFREG:
+                return None  # a program, which may be running
         except OSError:
             pass  # openat2 knows why, and sees no symlinks
         # O_NONBLOCK lest a FIFO that has come meanwhile hold the supervisor; other files open the same.

@@ -289,9 +289,9 @@ def _signal(parser: _Parser, text: str) -> int:
 
 def _parsed(parser: _Parser, arguments: list[str]) -> argparse.Namespace:
     """The options, up to the first word that is none: a bare ``--trace`` takes no file, a value may begin with a dash, and
-    what takes no value takes ``true`` and ``false``, as docker's flags do."""
+    what takes no value takes ``true`` and ``false``, as docker's flags do.  ``-h`` alone is no name of a host."""
     result: list[str] = []
-    words = iter(arguments)
+    words = iter(["--help"] if arguments == ["-h"] else arguments)
     known = parser._option_string_actions
     for word in words:
         if not word.startswith("-") or word in ("-", "--"):

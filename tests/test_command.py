@@ -227,3 +227,10 @@ def test_python_runner_py_is_the_same_command(root):
         [sys.executable, runner, "run", "--rootfs", root, "echo", "same"], capture_output=True, text=True, timeout=60
     )
     assert done.stdout == "same\n"
+
+
+@pytest.mark.parametrize("command", ["run", "try"])
+def test_h_alone_asks_for_help_and_with_a_name_is_a_hosts(int80, run, command):
+    helped = [subprocess.run([*int80, command, word], capture_output=True, text=True, timeout=60) for word in ("-h", "--help")]
+    assert helped[0].stdout == helped[1].stdout and helped[0].stdout.startswith(f"usage: int80 {command}")
+    assert run.sh("hostname", options=("-h", "me")) == "me\n"

@@ -15,7 +15,8 @@ READ_FILE, READ_DIR = 4, 8
 @pytest.fixture
 def call(tmp_path):
     (tmp_path / "file").write_bytes(b"x")
-    return Guest(tmp_path)
+    with Guest(tmp_path) as guest:
+        yield guest
 
 
 def create(call, handled: int = READ_FILE | READ_DIR) -> int:
@@ -47,7 +48,7 @@ def test_a_child_is_under_it_and_whoever_was_there_is_not(call):
 def test_a_ruleset_that_was_cut_or_filled_by_hand_is_one_or_none(call, size):
     ruleset = create(call)
     allow(call, ruleset, b"/file", READ_FILE)
-    os.ftruncate(call.files.get(ruleset), size)
+    os.ftruncate(call.files.table[ruleset], size)
     result = call("landlock_restrict_self", ruleset, 0)
     assert result == (0 if size >= 8 else -errno.EBADFD)
     assert allow(call, ruleset, b"/file", READ_FILE) in (0, -errno.EACCES, -errno.EBADF, -errno.EBADFD)
@@ -55,7 +56,7 @@ def test_a_ruleset_that_was_cut_or_filled_by_hand_is_one_or_none(call, size):
 
 def test_rules_have_an_end(call):
     ruleset = create(call)
-    os.ftruncate(call.files.get(ruleset), 1 << 30)
+    os.ftruncate(call.files.table[ruleset], 1 << 30)
     assert allow(call, ruleset, b"/file", READ_FILE) == -errno.E2BIG
     assert call("landlock_restrict_self", ruleset, 0) == 0
 

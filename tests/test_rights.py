@@ -303,11 +303,11 @@ _ATTRIBUTE = bytes.fromhex("0100000200200000000000000000000000000000")
 @pytest.fixture
 def capable(tmp_path):
     """A guest whose file is a program with a capability."""
-    guest = Guest(tmp_path)
     (tmp_path / "program").write_bytes(b"x")
     (tmp_path / "program").chmod(0o755)
-    assert guest("setxattr", b"/program", b"security.capability", bytearray(_ATTRIBUTE), 20, 0) == 0
-    return guest
+    with Guest(tmp_path) as guest:
+        assert guest("setxattr", b"/program", b"security.capability", bytearray(_ATTRIBUTE), 20, 0) == 0
+        yield guest
 
 
 def _capabilities(guest) -> int:
@@ -323,7 +323,7 @@ def test_what_is_no_set_of_capabilities_is_einval(capable):
 def test_who_writes_to_a_program_takes_its_capabilities(capable):
     fd = capable("open", b"/program", os.O_WRONLY)
     assert _capabilities(capable) == 20
-    os.write(capable.files.get(fd), b"y")
+    os.write(capable.files.table[fd], b"y")
     assert _capabilities(capable) == -errno.ENODATA
 
 

@@ -17,7 +17,7 @@ _COMMANDS = {
     "run": "run a command in a sandbox",
     "trace": "log the system calls of a command, without a sandbox",
     "try": "run a command on this machine's root and keep its changes apart",
-    "diff": "show what a try would change",
+    "diff": "show what a try would change, or a container has changed",
     "apply": "make a try's changes to this machine",
     "discard": "forget tries",
     "pull": "fetch images into the store",
@@ -28,10 +28,10 @@ _COMMANDS = {
     "load": "take up the images of such a file",
     "history": "show how an image was made",
     "login": "keep a name and a password for a registry",
-    "logout": "forget them",
+    "logout": "forget the name and password",
     "import": "make an image of a root tarball",
-    "export": "write an image or a root for other tools",
-    "commit": "make an image of what a sandbox has changed",
+    "export": "write an image, or the root of a container, for other tools",
+    "commit": "make an image of what a sandbox or a container has changed",
     "retarget": "turn the syscall instructions of a static program into int 0x80",
     "check": "say what this machine offers and what follows",
 }
@@ -42,6 +42,11 @@ _EVERYDAY_COMMANDS = (
     "ps", "start", "restart", "stop", "kill", "rm", "wait", "logs", "attach", "exec", "cp", "diff", "inspect", "stats", "top",
     "rename", "pause", "unpause", "port", "prune", "exists",
 )  # fmt: skip
+_GROUPS = {  # words that may stand before a command, and the commands
+    "image": ("ls", "rm", "pull", "tag", "save", "load", "history", "import", "inspect", "exists", "prune"),
+    "container": ("ls", "run", *(command for command in _EVERYDAY_COMMANDS if command != "ps"), "commit", "export"),
+    "system": ("prune",),
+}
 _RUNTIME_OPTIONS = ("root", "log", "log-format", "criu", "rootless", "cgroup-manager", "debug", "systemd-cgroup")
 _BUNDLE_RUN = {  # the options of an OCI `run`, and whether each takes a value
     "--console-socket": True, "--pid-file": True, "--preserve-fds": True, "--no-pivot": False, "--no-new-keyring": False,
@@ -52,15 +57,22 @@ _BUNDLE_RUN = {  # the options of an OCI `run`, and whether each takes a value
 _ABOUT = ("--help", "-h", "help", "--version", "-V", "-v", "version")
 
 
+def _columns() -> int:
+    """How wide help is to be: as `COLUMNS` says, or the terminal, or 80."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isascii() and told.isdigit() and 0 < len(told) < 5:
+        return int(told)
+    try:
+        return os.get_terminal_size().columns or 80
+    except OSError:
+        return 80
+
+
 class _Help(argparse.HelpFormatter):
     """Help as wide as the terminal; what argparse would ask for that costs more than all the rest of the parser."""
 
     def __init__(self, prog: str) -> None:
-        try:
-            width = os.get_terminal_size().columns - 2
-        except OSError:
-            width = 98
-        super().__init__(prog, width=max(40, width))
+        super().__init__(prog, width=max(40, _columns() - 2))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -81,7 +93,12 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: list[str] | None = None) -> None:
     """The `int80` command; exits with the guest's status, or 125 for a failure of ours."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] in (["image"], ["container"], ["system"]) and len(arguments) > 1:
+    given = arguments
+    if arguments and arguments[0] in _GROUPS:
+        if len(arguments) == 1 or arguments[1] in _ABOUT:
+            of_it = f"int80 {arguments[0]} COMMAND: {', '.join(_GROUPS[arguments[0]])}; each has a --help"
+            (sys.stdout if len(arguments) > 1 else sys.stderr).write(_filled(of_it))
+            sys.exit(0 if len(arguments) > 1 else EXIT_FAILURE)
         from containers.words import without_group
 
         arguments = without_group(arguments)
@@ -106,8 +123,7 @@ def main(arguments: list[str] | None = None) -> None:
     if not arguments:
         sys.stderr.write(_overview())
     else:
-        every = dict.fromkeys((*_COMMANDS, *_EVERYDAY_COMMANDS, *_RUNTIME_COMMANDS))
-        sys.stderr.write(f"int80: unknown command {arguments[0]!r}; there are {', '.join(every)}\n")
+        sys.stderr.write(f"int80: {_unknown(given)}\n")
     sys.exit(EXIT_FAILURE)
 
 
@@ -122,12 +138,36 @@ def _about(word: str) -> int:
     return 0
 
 
+def _unknown(words: list[str]) -> str:
+    """What to say of a command that there is not."""
+    if words[0] in _GROUPS:
+        return f"unknown command {' '.join(words[:2])!r}; `int80 {words[0]} --help` lists those there are"
+    import difflib
+
+    every = [*dict.fromkeys((*_COMMANDS, *_EVERYDAY_COMMANDS, *_RUNTIME_COMMANDS))]
+    near = difflib.get_close_matches(words[0], every, 1)
+    meant = f"is {near[0]} meant? " if near else ""
+    return f"unknown command {words[0]!r}; {meant}`int80 --help` lists those there are"
+
+
+def _filled(paragraph: str, indent: str = "") -> str:
+    import textwrap
+
+    return textwrap.fill(paragraph, max(40, _columns() - 2), initial_indent=indent, subsequent_indent=indent) + "\n"
+
+
 def _overview() -> str:
-    text = "int80 COMMAND [options]: Linux programs in a sandbox of an ordinary user's rights\n\n"
+    text = "int80 COMMAND [options]: programs in a sandbox of an ordinary user's rights\n\n"
     text += "".join(f"  {name:<10} {about}\n" for name, about in _COMMANDS.items())
-    text += f"\n  For containers that run -d or run --name has made: {', '.join(_EVERYDAY_COMMANDS)}.\n"
-    text += f"\n  The commands of an OCI runtime, as runc has them: {', '.join(_RUNTIME_COMMANDS)}, and run with --bundle.\n"
-    return text + "\n  int80 COMMAND --help says more.\n"
+    everyday, runtime = ", ".join(_EVERYDAY_COMMANDS), ", ".join(_RUNTIME_COMMANDS)
+    for paragraph in (
+        f"For containers that run -d or run --name has made: {everyday}.",
+        "The same by what they are about: image ls, container rm, system prune ...",
+        f"The commands of an OCI runtime, as runc has them: {runtime}, and run with --bundle.",
+        "int80 COMMAND --help says more.",
+    ):
+        text += "\n" + _filled(paragraph, "  ")
+    return text
 
 
 def _is_for_runtime(arguments: list[str]) -> bool:
@@ -268,7 +308,7 @@ def _add_sandbox_options(parser: _Parser, *of_hostname: str) -> None:
     add("--pids-limit", metavar="N", type=int, help="at most N tasks at once")
     add("--no-patch", action="store_true", help="never rewrite int 0x80 sites: every one of them traps, every time")
     add("--no-ia32", action="store_true", help="take the gate's path for hosts without IA32 emulation (for tests)")
-    add("--trace", metavar="FILE", help="log the calls, to the standard error or to FILE: --trace=FILE")
+    add("--trace", metavar="FILE", help="log the calls to the standard error, or with --trace=FILE to FILE")
     add("--trace-options", metavar="OPTIONS", help="how, in the words of `int80 trace`, as one argument: '-e trace=%%file -T'")
     add("--policy", metavar="FILE", help="hold the command to what FILE allows (`int80 trace --policy-out` writes one)")
     add("--policy-report", action="store_true", help="say at the end what it asked for beyond that")
@@ -672,7 +712,8 @@ def _try(arguments: list[str]) -> int:
 
 
 def _diff(arguments: list[str]) -> int:
-    parser = _Parser("int80 diff", description="Show what a try would change.", allow_abbrev=False)
+    about = "Show what a try would change, or what a container has changed."
+    parser = _Parser("int80 diff", description=about, allow_abbrev=False)
     parser.add_argument("name", metavar="NAME")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--stat", action="store_true", help="lines added and removed, file by file")

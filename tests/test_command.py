@@ -78,7 +78,9 @@ def test_what_is_written_lands_in_the_root(run):
         (["run", "--rootfs", "{root}", "--busybox", "x", "true"], 125, "exclude each other"),
         (["run", "--busybox", "/etc/passwd", "true"], 125, "/etc/passwd: not an ELF program"),
         (["retarget", "/nowhere", "x"], 125, "/nowhere: no such file or directory"),
-        (["nonsense"], 125, "unknown command 'nonsense'"),
+        (["nonsense"], 125, "unknown command 'nonsense'; `int80 --help` lists"),
+        (["rmm"], 125, "unknown command 'rmm'; is rm meant?"),
+        (["container", "rmm"], 125, "unknown command 'container rmm'; `int80 container --help` lists"),
         ([], 125, "int80 COMMAND [options]"),
     ],
 )  # fmt: skip
@@ -227,6 +229,16 @@ def test_python_runner_py_is_the_same_command(root):
         [sys.executable, runner, "run", "--rootfs", root, "echo", "same"], capture_output=True, text=True, timeout=60
     )
     assert done.stdout == "same\n"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["image", "--help"], ["run", "--help"], ["trace", "--help"], ["ps", "--help"]])
+def test_help_that_no_terminal_takes_is_80_columns_wide_or_as_columns_says(int80, words):
+    widths = {}
+    for told in ("", "120"):
+        helped = command(int80, *words, env=os.environ | {"COLUMNS": told}, stdin=subprocess.DEVNULL)
+        assert helped.returncode == 0 and helped.stdout.startswith(("usage: ", "int80 "))
+        widths[told] = max(map(len, helped.stdout.splitlines()))
+    assert widths[""] <= 80 < widths["120"] <= 120
 
 
 @pytest.mark.parametrize("command", ["run", "try"])

@@ -21,8 +21,10 @@ from containers.variables import variables
 FAILURE = 125
 STOP_TIMEOUT = 10.0  # seconds
 
+_FILTERS = "status, name, id, label, exited, ancestor, before, since, volume or publish"
+
 COMMANDS = {
-    "ps": "list containers; with an id, the processes of one",
+    "ps": "list containers; with a name, the processes of one",
     "start": "start containers that have ended",
     "restart": "stop containers and start them again",
     "stop": "ask containers to end, and kill those that do not",
@@ -36,7 +38,7 @@ COMMANDS = {
     "diff": "show what a container has changed",
     "commit": "make an image of a container",
     "export": "write a container's root as a tar",
-    "inspect": "show all that is known of containers",
+    "inspect": "show all that is known of containers and images",
     "stats": "show what containers use",
     "top": "list the processes of a container",
     "rename": "call a container something else",
@@ -202,7 +204,7 @@ def _ps(parser, words: list[str], build) -> int:
     add("-q", "--quiet", action="store_true", help="ids alone")
     add("-n", "--last", metavar="N", type=int, help="the N made last, also those that have ended")
     add("-l", "--latest", action="store_true", help="the one made last")
-    add("-f", "--filter", metavar="KEY=VALUE", action="append", default=[], help="those with this status, name, id or label")
+    add("-f", "--filter", metavar="KEY=VALUE", action="append", default=[], help=f"those with this {_FILTERS}")
     add("--no-trunc", action="store_true", help="cut nothing short")
     add("--format", metavar="FORM", default="table", help="table, json, or a template as '{{.Names}}'")
     options, names = _names(parser, words, True)
@@ -258,8 +260,7 @@ def _matches(parser, record: Record, text: str) -> bool:
             return any(value in (mount["Source"], mount["Destination"]) for mount in record.data["mounts"])
         case "publish":
             return any(value.partition("/")[0] in (guest, str(host)) for guest, host in record.data["ports"].items())
-    known_keys = "status, name, id, label, exited, ancestor, before, since, volume and publish"
-    parser.error(f"--filter {text}: give KEY=VALUE; there are {known_keys}")
+    parser.error(f"--filter {text}: give KEY=VALUE, KEY one of {_FILTERS}")
 
 
 def _top(parser, words: list[str], build) -> int:

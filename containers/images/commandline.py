@@ -52,9 +52,12 @@ _RMI = "Take names from images; what no image uses any more is removed. An id ta
 _IMPORT = "Make an image of a root tarball, compressed with gzip, zstd, xz, bzip2, or not."
 _EXPORT = (
     "Write an image to oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME], or its root as a tarball to FILE or "
-    "to - ; of an --upper directory, the root that its sandbox saw."
+    "to - ; of an --upper directory or a container, the root that it saw."
 )
-_COMMIT = "Make an image of what a sandbox has kept in its --upper directory, over the image or the directories below it."
+_COMMIT = (
+    "Make an image of what a sandbox has kept in its --upper directory, over the image or the directories below it; or "
+    "of a container (docs/containers.md)."
+)
 
 
 def _add_limits(parser) -> None:
@@ -220,6 +223,10 @@ def _load(parser, arguments: list[str]) -> int:
     return 0
 
 
+def _cut(text: str) -> str:
+    return text if len(text) <= 45 else f"{text[:44]}…"
+
+
 def _history(parser, arguments: list[str]) -> int:
     from containers.engine.listing import check_format, print_rows
     from containers.images import kept
@@ -232,7 +239,7 @@ def _history(parser, arguments: list[str]) -> int:
     rows = kept.history(Store().find(options.image))
     form = check_format(options.format)
     if not options.no_trunc:
-        rows = [row | {"CreatedBy": row["CreatedBy"][:45]} for row in rows]
+        rows = [row | {"CreatedBy": _cut(row["CreatedBy"])} for row in rows]
     if options.quiet:
         print("\n".join(row["ID"] for row in rows))
     elif form == "json":

@@ -91,8 +91,22 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The `int80` command; exits with the guest's status, or 125 for a failure of ours."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    """The `int80` command; exits with the guest's status, or 125 for a failure of ours, which it is that nobody reads on."""
+    try:
+        try:
+            _main(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        from containers.status import silence_unread
+
+        if not silence_unread():
+            raise
+        sys.exit(EXIT_FAILURE)
+
+
+def _main(arguments: list[str]) -> None:
     given = arguments
     if arguments and arguments[0] in _GROUPS:
         if len(arguments) == 1 or arguments[1] in _ABOUT:

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import os
+import select
 
 
 def exit_status(status: int) -> int:
     """A wait status as a shell gives it: 128+N after signal N."""
     return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def silence_unread() -> bool:
+    """Whether standard output or error is a pipe that nobody reads any more; what is buffered for it then goes nowhere."""
+    poll = select.poll()
+    for fd in (1, 2):
+        poll.register(fd, 0)
+    gone = [fd for fd, events in poll.poll(0) if events & select.POLLERR]
+    for fd in gone:
+        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        os.dup2(null, fd)
+        os.close(null)
+    return bool(gone)
 
 
 class CannotRun(Exception):

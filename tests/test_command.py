@@ -241,6 +241,24 @@ def test_help_that_no_terminal_takes_is_80_columns_wide_or_as_columns_says(int80
     assert widths[""] <= 80 < widths["120"] <= 120
 
 
+@pytest.mark.parametrize(
+    "words", [["--help"], ["run", "--help"], ["image", "--help"], ["features"], ["list"], ["images"], ["ps", "-a"], ["check"]]
+)
+@pytest.mark.parametrize("buffered", [True, False])
+def test_output_that_nobody_reads_ends_a_command_without_a_word(int80, tmp_path, words, buffered):
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    if not buffered:
+        environment["PYTHONUNBUFFERED"] = "1"
+    environment |= {"XDG_DATA_HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run([*int80, *words], stdout=writer, stderr=subprocess.PIPE, text=True, env=environment, timeout=60)
+    finally:
+        os.close(writer)
+    assert done.stderr == "" and done.returncode in (1, 125)
+
+
 @pytest.mark.parametrize("command", ["run", "try"])
 def test_h_alone_asks_for_help_and_with_a_name_is_a_hosts(int80, run, command):
     helped = [subprocess.run([*int80, command, word], capture_output=True, text=True, timeout=60) for word in ("-h", "--help")]

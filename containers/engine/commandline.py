@@ -15,7 +15,7 @@ from containers.engine.record import Record, Store
 from containers.images.reference import familiar
 from containers.oci.commandline import signal_number
 from containers.oci.state import ContainerError
-from containers.status import CannotRun
+from containers.status import CannotRun, silence_unread
 from containers.variables import variables
 
 FAILURE = 125
@@ -60,7 +60,8 @@ def main(parser_type, name: str, words: list[str], build: commands.Build) -> int
         sys.stderr.write(f"int80: {problem}\n")
         return getattr(problem, "status", FAILURE)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is buffered has nowhere to go
+        if not silence_unread():
+            sys.stderr.write(f"int80: {name}: broken pipe\n")
         return FAILURE
     except KeyboardInterrupt:
         return 130

@@ -13,7 +13,9 @@ from containers.images.progress import shown
 from containers.images.reference import Reference, familiar
 from containers.images.store import Image, Store
 from containers.images.unpack import Limits
+from containers.status import silence_unread
 
+_FAILURE = 125
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -41,6 +43,8 @@ def run(command: str, arguments: list[str], parser_type) -> int:
     except KeyboardInterrupt:
         interrupted()
     except OSError as problem:
+        if isinstance(problem, BrokenPipeError) and silence_unread():
+            return _FAILURE
         raise of_system(problem.filename or command, problem) from None
 
 

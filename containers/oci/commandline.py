@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from containers.oci.errors import ConfigError
 from containers.oci.log import Log
 from containers.oci.state import ContainerError, Registry, default_root
-from containers.status import CannotRun
+from containers.status import CannotRun, silence_unread
 
 FAILURE, EXEC_FAILURE = 1, 255  # as runc has them, which engines go by
 
@@ -77,6 +77,8 @@ def _run(name: str, parser, words: list[str], root: str, log: Log) -> int:
     except (ContainerError, ConfigError, CannotRun) as problem:
         log.error(f"{name} failed: {problem}" if name in ("create", "run", "exec") else str(problem))
     except OSError as problem:
+        if isinstance(problem, BrokenPipeError) and silence_unread():
+            return FAILURE
         log.error(f"{name} failed: {problem.filename or root}: {(problem.strerror or str(problem)).lower()}")
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

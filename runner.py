@@ -85,9 +85,26 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(prog, formatter_class=_Help, **more)
 
     def error(self, message: str):
+        message = _plain(message)
         if self.explain is not None:
             message = self.explain(message)
         self.exit(self.failure, f"int80: {message}; see `{self.prog} --help`\n")
+
+
+def _plain(message: str) -> str:
+    """What argparse says of an option's value, with the value first and what to give instead."""
+    import re
+
+    about, _, what = message.removeprefix("argument ").partition(": ")
+    if about == message or not message.startswith("argument "):
+        return message
+    names = about.split("/")
+    option = next((name for name in names if name.startswith("--")), names[0])
+    if found := re.fullmatch(r"invalid int value: '(.*)'", what, re.DOTALL):
+        return f"{option} {found[1]}: give a number"
+    if found := re.fullmatch(r"invalid choice: '(.*)' \(choose from (.*)\)", what, re.DOTALL):
+        return f"{option} {found[1]}: give one of {found[2].replace(chr(39), '')}"
+    return f"{option}: a value is needed" if what == "expected one argument" else f"{option}: {what}"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -165,7 +165,7 @@ def _volume(volume: Volume) -> HostFs:
         return HostFs(os.open(volume.source, os.O_PATH | os.O_CLOEXEC), os.fsencode(os.path.abspath(volume.source)))
     except OSError as problem:
         hint = "; there are no volumes by name: give a path" if "/" not in volume.source else ""
-        raise CannotRun(f"--volume {volume.source}: {problem.strerror.lower()}{hint}") from None
+        raise CannotRun(f"{volume.option} {volume.source}: {problem.strerror.lower()}{hint}") from None
 
 
 def _mount(namespace: Namespace, fs: FileSystem, path: bytes, root_read_only: bool, flags: bool | Flags = False) -> None:

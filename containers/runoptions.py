@@ -154,8 +154,10 @@ def _limits(options, settings: Settings) -> None:
 
         try:
             _attributes(settings).processors = processors(options.cpuset_cpus)
-        except ValueError:
-            raise CannotRun(f"--cpuset-cpus {options.cpuset_cpus}: give a list of numbers, as in 0-3,7") from None
+        except ValueError as problem:
+            raise CannotRun(
+                f"--cpuset-cpus {options.cpuset_cpus}: {problem}; there are 0 to {os.sysconf('SC_NPROCESSORS_CONF') - 1}"
+            ) from None
     if options.oom_score_adj is not None:
         _attributes(settings).oom_score_adj = _number("--oom-score-adj", options.oom_score_adj, -1000, 1000)
     for text in options.ulimit:
@@ -337,7 +339,7 @@ def _mount(text: str, settings: Settings) -> None:
         raise CannotRun(f"--mount {text}: give src=PATH, what of this machine is to be there")
     if given.get("readonly", "false") not in ("true", "false", "1", "0"):
         raise CannotRun(f"--mount {text}: readonly is true or false")
-    settings.volumes.append(Volume(source, os.fsencode(target), given.get("readonly") in ("true", "1")))
+    settings.volumes.append(Volume(source, os.fsencode(target), given.get("readonly") in ("true", "1"), "--mount"))
 
 
 _MOUNT_KEYS = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}

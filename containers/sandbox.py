@@ -26,14 +26,15 @@ DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Volume:
-    """A host file or directory that the guest sees at `target`."""
+    """A host file or directory that the guest sees at `target`; `option` is what asked for it, for messages."""
 
-    __slots__ = ("read_only", "source", "target")
+    __slots__ = ("option", "read_only", "source", "target")
 
-    def __init__(self, source: str, target: bytes, read_only: bool) -> None:
+    def __init__(self, source: str, target: bytes, read_only: bool, option: str = "--volume") -> None:
         self.source = source
         self.target = target
         self.read_only = read_only
+        self.option = option
 
 
 class Memory:

@@ -180,12 +180,12 @@ def begin(name: str | None, argv: list[str], root: str = "/") -> Try:
     return attempt
 
 
-def find(name: str) -> Try:
-    """The try of that name.  `CannotRun` where there is none."""
+def find(name: str, more: str = "") -> Try:
+    """The try of that name.  `CannotRun` where there is none, with `more` at the end of what it says."""
     check_name(name)
     path = directory() / name
     if not path.is_dir():
-        raise _no_try(name)
+        raise CannotRun(f"{_no_try(name)}{more}")
     return Try(path)
 
 

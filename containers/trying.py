@@ -20,7 +20,7 @@ def diff(name: str, stat: bool = False, patch: bool = False, json: bool = False)
     from containers import show
 
     with _failures(name):
-        attempt = tries.find(name)
+        attempt = tries.find(name, ", and `int80 ps -a` containers")
         with _opened(attempt) as (upper, host, changes):
             if json:
                 print(show.document(name, changes))

@@ -196,6 +196,8 @@ def test_words_of_the_command_are_left_alone(run):
         (("--security-opt", "magic"), "there are no-new-privileges"),
         (("--mount", "type=volume,src=v,dst=/v"), "no volumes by name"),
         (("--mount", "type=bind,dst=/v"), "give src=PATH"),
+        (("--mount", "type=bind,src=/nowhere,dst=/v"), "int80: --mount /nowhere: no such file"),
+        (("--cpuset-cpus", "9999"), "--cpuset-cpus 9999: names no processor of this machine; there are 0 to "),
         (("--mount", "type=tmpfs,dst=/v,src=/x"), "nothing that a tmpfs mount has"),
         (("--add-host", "db"), "NAME:ADDRESS"),
         (("--add-host", "db:name"), "no address"),

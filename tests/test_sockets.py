@@ -483,7 +483,7 @@ print(client.recv(10), client.getpeername()[1])
         (("--net", "host", "-p", "80"), "two port numbers"),
         (("--net", "host", "-p", "0:80"), "two port numbers"),
         (("--net", "host", "-p", "8080:80", "-p", "8081:80"), "published already"),
-        (("--net", "some"), "invalid choice"),
+        (("--net", "some"), "--net some: give one of none, host"),
     ],
 )
 def test_bad_options_are_said_in_one_line(int80, options, says):

@@ -225,7 +225,8 @@ def test_the_patch_is_escaped_on_a_terminal(kept, monkeypatch):
 def test_a_try_that_is_not_there_is_our_failure_in_one_line(command, capsys):
     status, out, err = says(lambda: command("none"), capsys)
     assert (status, out) == (125, "")
-    assert err == "int80: none: there is no such try; `int80 try --list` shows those there are\n"
+    more = ", and `int80 ps -a` containers" if command is trying.diff else ""
+    assert err == f"int80: none: there is no such try; `int80 try --list` shows those there are{more}\n"
 
 
 def test_apply_writes_to_the_host_and_then_has_nothing_to_do(kept, capsys):

@@ -64,7 +64,12 @@ class Attributes:
     def give(self, pid: int) -> None:
         """The rest, by the supervisor.  `Refused`."""
         for number, (soft, hard) in self.rlimits.items():
-            self._try(f"{self.names.get(number, number)}", resource.prlimit, pid, number, (_limit(soft), _limit(hard)))
+            most = resource.getrlimit(number)[1]
+            try:
+                self._try(f"{self.names.get(number, number)}", resource.prlimit, pid, number, (_limit(soft), _limit(hard)))
+            except Refused as problem:
+                above = most != resource.RLIM_INFINITY and hard > most
+                raise Refused(f"{problem}; this user may have {most} at most" if above else str(problem)) from None
         if self.oom_score_adj is not None:
             try:
                 self._oom(pid)

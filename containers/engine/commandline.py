@@ -311,7 +311,7 @@ def _inspected(name: str, kind: str) -> dict:
 
 
 def _exists(parser, words: list[str], build) -> int:
-    parser.add_argument("kind", choices=("container", "image"))
+    parser.add_argument("kind", choices=("container", "image"), metavar="container|image")
     parser.add_argument("name", metavar="NAME")
     options = parser.parse_args(words)
     if options.kind == "container":
@@ -322,7 +322,7 @@ def _exists(parser, words: list[str], build) -> int:
 
 
 def _prune(parser, words: list[str], build) -> int:
-    parser.add_argument("kind", choices=("container", "image", "system"))
+    parser.add_argument("kind", choices=("container", "image", "system"), metavar="container|image|system")
     parser.add_argument("-f", "--force", action="store_true", help="do not ask")
     parser.add_argument("-a", "--all", action="store_true", help="all images that no container is made of")
     options = parser.parse_args(words)
@@ -402,7 +402,10 @@ def _restart(parser, words: list[str], build) -> int:
 def _kill(parser, words: list[str], build) -> int:
     parser.add_argument("-s", "--signal", metavar="SIGNAL", default="KILL", help="which (default: KILL)")
     options, names = _chosen(parser, words, ("running", "paused"))
-    number = signal_number(options.signal)
+    try:
+        number = signal_number(options.signal)
+    except ContainerError as problem:
+        raise CannotRun(f"{problem}; give a name or a number, as in INT or 2") from None
     for name in names:  # all first: in the words of an OCI runtime what follows the id is a signal, and no container
         Store().find(name).close()
     return _each(names, lambda name: commands.kill(Store(), name, number))
@@ -484,7 +487,7 @@ def _exec(parser, words: list[str], build) -> int:
     add("-w", "--workdir", metavar="DIR", help="where it starts (default: as the container)")
     _add_keys(parser)
     add("name", metavar="NAME", help=argparse.SUPPRESS)
-    add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    add("command", metavar="COMMAND", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     options = parser.parse_args(words)
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:

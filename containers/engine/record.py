@@ -125,7 +125,7 @@ def check_name(name: str) -> None:
     """`CannotRun` where a container cannot be called that."""
     if not _NAME.fullmatch(name) or _ID.fullmatch(name):
         shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name)
-        raise CannotRun(f"--name {shown}: a name is letters, digits, `_`, `.` and `-`, a letter or digit first, 128 at most")
+        raise CannotRun(f"{shown}: no name; give letters, digits, `_`, `.` and `-`, a letter or digit first, 128 at most")
 
 
 def default_place() -> str:

@@ -258,7 +258,7 @@ def _follow(found: Any, path: list[str], whole: str) -> Any:
             return _MISSING
         if not isinstance(found, dict) or name not in found:
             there = f"; there are {', '.join(found)}" if isinstance(found, dict) else ""
-            raise _problem(f"there is no {name} in {whole}{there}")
+            raise _problem(f"there is no {whole}{there}")
         found, above = found[name], name
     return found
 

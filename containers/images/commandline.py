@@ -355,6 +355,8 @@ def _commit(parser, arguments: list[str]) -> int:
     parser.add_argument("-a", "--author", metavar="NAME")
     options = parser.parse_args(arguments)
     changes, name = changes_of(options.change), _name(options.name)
+    if not os.path.exists(options.upper):
+        raise ImageError(f"{options.upper}: there is no such container, nor a directory; `int80 ps -a` lists containers")
     store, upper = Store(), Upper(os.path.abspath(options.upper))
     with shown() as progress:
         image = commit(store, upper, options.lower, name, changes, options.message, options.author, progress)

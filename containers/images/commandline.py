@@ -41,7 +41,7 @@ def run(command: str, arguments: list[str], parser_type) -> int:
             case _:
                 return _commit(parser_type("int80 commit", description=_COMMIT, allow_abbrev=False), arguments)
     except KeyboardInterrupt:
-        interrupted()
+        interrupted(command == "pull")
     except OSError as problem:
         if isinstance(problem, BrokenPipeError) and silence_unread():
             return _FAILURE

@@ -24,9 +24,9 @@ def of_system(where: object, problem: OSError) -> ImageError:
     return ImageError(f"{where}: {(problem.strerror or str(problem)).lower()}")
 
 
-def interrupted():
+def interrupted(fetching: bool = True):
     """End at once and never return, without waiting for threads that fetch: what has come so far is kept for the next time."""
-    sys.stderr.write("int80: interrupted; what has come so far is kept for the next time\n")
+    sys.stderr.write(f"int80: interrupted{'; what has come so far is kept for the next time' if fetching else ''}\n")
     sys.stderr.flush()
     os._exit(130)
 

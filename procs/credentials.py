@@ -73,6 +73,8 @@ class Credentials:
 
     def may_trace(self, other: Credentials, dumpable: bool, real: bool) -> bool:
         """Whether ptrace(2)'s access check passes, for the real ids or for those that files are opened by."""
+        if self.domain is not None and not self.domain.covers(other.domain):
+            return False
         if self.capable(CAP_SYS_PTRACE):
             return True
         uid, gid = (self.uid, self.gid) if real else (self.fsuid, self.fsgid)

@@ -58,6 +58,10 @@ class Domain:
     def __init__(self, layers: tuple[Layer, ...] = ()) -> None:
         self.layers = layers
 
+    def covers(self, other: Domain | None) -> bool:
+        """Whether a task of another domain may do no more than one of this, which so may look into it."""
+        return other is not None and other.layers[: len(self.layers)] == self.layers
+
     def granted(self, namespace, path: Path) -> list[int]:
         """For each layer what is granted to an object, by the path of plain names that leads to it from the sandbox's root."""
         found = [0] * len(self.layers)

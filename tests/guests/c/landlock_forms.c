@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +23,8 @@
 #define READS (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
 #define RUNS (READS | LANDLOCK_ACCESS_FS_EXECUTE)
 #define SAY(call) say(#call, call)
+
+static char shared_with_children;
 
 static void say(const char *what, long value)
 {
@@ -232,6 +235,52 @@ static void references(void)
     SAY(link("a/other", "a/there/other"));
 }
 
+static void looks(pid_t pid)
+{
+    char name[64], byte;
+    int descriptor = syscall(SYS_pidfd_open, pid, 0);
+    struct iovec here = {&byte, 1}, there = {&shared_with_children, 1};
+    SAY(syscall(SYS_process_vm_readv, pid, &here, 1ul, &there, 1ul, 0ul));
+    SAY(syscall(SYS_process_vm_writev, pid, &here, 1ul, &there, 1ul, 0ul));
+    SAY(syscall(SYS_pidfd_getfd, descriptor, 1, 0));
+    SAY(syscall(SYS_kcmp, pid, getpid(), 0, 1, 1) < 0 ? -1 : 0);
+    for (const char **entry = (const char *[]){"root", "cwd", "exe", NULL}; *entry; entry++) {
+        sprintf(name, "/proc/%d/%s", pid, *entry);
+        say(*entry, opens(name, O_RDONLY));
+    }
+    close(descriptor);
+}
+
+/* Who is confined looks into nobody who is less so. */
+static void processes(void)
+{
+    puts("-- processes");
+    int up[2], down[2];
+    pid_t parent = getpid();
+    pipe(up);
+    pipe(down);
+    fflush(stdout);
+    pid_t child = fork();
+    if (!child) {
+        char byte = 0;
+        restrict_self(create(LANDLOCK_ACCESS_FS_MAKE_FIFO));
+        puts("a parent that is not");
+        looks(parent);
+        APART(puts("a parent that is as much"); looks(getppid()));
+        APART(puts("a parent that is less"); restrict_self(create(LANDLOCK_ACCESS_FS_MAKE_FIFO)); looks(getppid()));
+        fflush(stdout);
+        write(up[1], &byte, 1);
+        read(down[0], &byte, 1);
+        exit(0);
+    }
+    char byte;
+    read(up[0], &byte, 1);
+    puts("a child that is");
+    looks(child);
+    write(down[1], &byte, 1);
+    waitpid(child, NULL, 0);
+}
+
 static void tree(void)
 {
     system("rm -rf a b; mkdir -p a/there b; echo 1 >a/file; echo 2 >a/other; echo 3 >b/file; echo 4 >b/other; ln -s ../b/file a/to-b");
@@ -258,6 +307,7 @@ int main(void)
     APART(grants());
     tree();
     APART(references());
+    APART(processes());
     puts("-- one thread of two");
     fflush(stdout);
     pthread_create(&thread, NULL, confined, NULL);

@@ -396,7 +396,8 @@ linux.native(
     317,
     "seccomp",
     "a guest's filter acts on top of the sandbox's; its RET_TRACE is ENOSYS, a listener EBUSY, and the strict mode EINVAL; "
-    "where it refuses pause(2), a call that would wait for the supervisor fails so",
+    "where it refuses pause(2), a call that would wait for the supervisor fails so, and where TIOCSTI, no terminal becomes a "
+    "session's by being opened",
     Support.PARTIAL,
 )
 for _number, _name in ((172, "iopl"), (173, "ioperm")):

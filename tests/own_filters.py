@@ -8,7 +8,7 @@ import signal
 _SECCOMP, _SET_FILTER, _TSYNC = 317, 1, 1
 _PRCTL, _GET_SECCOMP, _SET_NO_NEW_PRIVS = 157, 21, 38
 _MKDIR, _CHDIR, _EXECVE, _KILL, _GETTIMEOFDAY, _TIME, _GETUID, _GETPID = 83, 80, 59, 62, 96, 201, 102, 39
-_SETPGID, _PIDFD_OPEN = 109, 434
+_SETPGID, _PIDFD_OPEN, _IOCTL = 109, 434, 16
 _ALLOW, _LOG, _TRACE, _ERRNO, _TRAP, _KILL_PROCESS = 0x7FFF0000, 0x7FFC0000, 0x7FF00000, 0x50000, 0x30000, 0x80000000
 _syscall = ctypes.CDLL(None, use_errno=True).syscall
 _syscall.restype = ctypes.c_long
@@ -60,3 +60,11 @@ if not child:
     call(_GETPID)
     os._exit(1)
 print("killed", os.WTERMSIG(os.waitpid(child, 0)[1]))
+master, slave = os.openpty()
+name = os.ttyname(slave)
+child = os.fork()
+if not child:
+    os.setsid()
+    install(_IOCTL, _ERRNO | errno.EBADMSG)
+    os._exit(os.fstat(os.open(name, os.O_RDWR)).st_rdev != os.fstat(slave).st_rdev)
+print("a leader without ioctl opens a terminal", os.waitpid(child, 0)[1])

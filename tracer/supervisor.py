@@ -78,6 +78,19 @@ _VSYSCALL = 0xFFFFFFFFFF600000  # the page of the calls that the kernel emulates
 _READING = Entry(0, "read", Plane.STEER, read_signals, Support.FULL, "", (), Kind.ENOSYS)
 
 
+class Errand:
+    """A call that a task makes for us, instead of one of its own: `registers` to give back, and who is told what came of it."""
+
+    __slots__ = ("after", "arguments", "begun", "number", "registers")
+
+    def __init__(self, registers: list[int], number: int, arguments: tuple[int, ...], after) -> None:
+        self.registers = registers
+        self.number = number
+        self.arguments = arguments
+        self.after = after
+        self.begun = False  # whether the task has come to the call that stops it
+
+
 class TracedTask(Task):
     """A task with what the tracer keeps between two of its stops."""
 
@@ -94,7 +107,7 @@ class TracedTask(Task):
         self.plan = None  # (ExecPlan, fd, path) of the execve under way
         self.aside = None  # tracer.aside.Parked, of a call answered later
         self.claim: int | None = None  # the terminal that is to become its session's: a descriptor, -1 until that is known
-        self.errand = None  # (registers to give back, number, arguments, after) of a call that it is to make for us
+        self.errand: Errand | None = None
         self.birth: list[int] | None = None  # the registers its parent's call had before it was steered
         self.started = False  # whether its first stop is behind it
         self.logged = False  # the end of the call under way is to be logged
@@ -517,7 +530,7 @@ class Supervisor:
 
     def resume(self, task: TracedTask, signal_number: int = 0) -> None:
         """Let a stopped task go on, to be stopped again where its present call needs it."""
-        if task.restore is not None or task.trap is not None or task.logged:
+        if task.restore is not None or task.trap is not None or task.logged or task.errand is not None:
             how = ptrace.SYSCALL
         elif task.process.abi is self.host:
             how = ptrace.SYSEMU
@@ -677,6 +690,7 @@ class Supervisor:
         registers = ptrace.getregs(task.tid)
         message = ptrace.event_message(task.tid)
         if message == TRACE_GATE:
+            task.errand = None  # another thread has changed the instruction
             self._gate_stop(task, registers)
             return
         if message not in (TRACE_STEER, TRACE_READ):  # a filter of the guest's own wants its tracer asked, and it has none
@@ -688,7 +702,7 @@ class Supervisor:
             return
         number = registers[ORIG_RAX]
         if task.errand is not None:
-            if number == _IOCTL and registers[RSI] == _TIOCSTI:
+            if _is_errand(registers):
                 self._run_errand(task, registers)
                 return
             task.errand = None  # another thread has changed the instruction: the call is the guest's own
@@ -825,7 +839,10 @@ class Supervisor:
         ptrace.setregs(task.tid, registers)
 
     def _syscall_stop(self, task: TracedTask) -> None:
-        """A step of a detour, the end of a steered call, or any call of a host process."""
+        """A step of a detour or of an errand, the end of a steered call, or any call of a host process."""
+        if task.restore is None and task.errand is not None:
+            self._errand_stop(task)
+            return
         if task.restore is None:
             if task.trap is not None:
                 self._detour_stop(task)
@@ -1100,33 +1117,44 @@ class Supervisor:
 
     def _send(self, task: TracedTask, registers, number: int, arguments: tuple[int, ...], after=None) -> None:
         """Have a stopped task make a call before it goes on from `registers`; `after(value)` is told what came of it."""
-        task.errand = list(registers), number, arguments, after
+        task.errand = Errand(list(registers), number, arguments, after)
         registers[RAX], registers[ORIG_RAX] = _IOCTL, U64
         self.mark_own(registers)
         registers[RDI], registers[RSI] = U64, _TIOCSTI
         registers[RIP] -= 2
         ptrace.setregs(task.tid, registers)
 
+    def _errand_stop(self, task: TracedTask) -> None:
+        """The call that is to stop begins, or has ended: a filter of the guest's own refused it, so that there is no errand."""
+        if task.errand.begun:
+            self._drop_errand(task)
+        elif _is_errand(ptrace.getregs(task.tid)):
+            task.errand.begun = True
+        else:
+            task.errand = None
+        self.resume(task)
+
     def _run_errand(self, task: TracedTask, registers) -> None:
-        (before, number, arguments, after), task.errand = task.errand, None
+        errand, task.errand = task.errand, None
+        before = errand.registers
 
         def end(value: int) -> int:
-            if after is not None:
-                after(value)
+            if errand.after is not None:
+                errand.after(value)
             return before[RAX]
 
         task.restore = (before, end)
-        registers[ORIG_RAX] = number
-        for index, value in zip(ARGUMENTS, arguments, strict=False):
+        registers[ORIG_RAX] = errand.number
+        for index, value in zip(ARGUMENTS, errand.arguments, strict=False):
             registers[index] = value
         ptrace.setregs(task.tid, registers)
         self.resume(task)
 
     @staticmethod
     def _drop_errand(task: TracedTask) -> None:
-        """A signal came first: its handler is to find the registers as they were."""
+        """A signal came first, whose handler is to find the registers as they were; or nothing comes of it."""
         if task.errand is not None:
-            ptrace.setregs(task.tid, ptrace.REGISTERS(*task.errand[0]))
+            ptrace.setregs(task.tid, ptrace.REGISTERS(*task.errand.registers))
         task.claim = task.errand = None
 
     # A terminal that a leader of a session opens becomes the session's, which only the leader itself can make it.
@@ -1193,6 +1221,10 @@ class Supervisor:
 def _vector(ids, careful: bool) -> dict[int, int]:
     """What getauxval(3) is to tell of the ids: AT_UID, AT_EUID, AT_GID, AT_EGID, AT_SECURE."""
     return {11: ids.uid, 12: ids.euid, 13: ids.gid, 14: ids.egid, 23: int(careful)}
+
+
+def _is_errand(registers) -> bool:
+    return registers[ORIG_RAX] == _IOCTL and registers[RSI] == _TIOCSTI
 
 
 def _has_signal(task: TracedTask, mask: bytes, number: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import struct
 from fcntl import fcntl as fcntl_of
 from functools import partial
@@ -13,6 +14,7 @@ from abi.errors import Kind, SysError
 from abi.linux import linux
 from abi.net import interfaces
 from abi.net.sockets import check_is_socket
+from abi.signals import may_send
 from vfs.namespace import OpenFile
 
 for _number, _name in (
@@ -64,7 +66,7 @@ def fcntl(call: Call):
     match call.int(1):
         case c if c == _F_SETOWN:
             who = call.int(2)
-            return Native({2: _host_owner(tree, who)} if who else {})
+            return Native({2: _host_owner(call, who)} if who else {})
         case c if c == _F_GETOWN:
             return Native(after=lambda value: _owner(tree, value))
         case c if c == _F_SETOWN_EX:
@@ -73,15 +75,16 @@ def fcntl(call: Call):
             kind, who = _OWNER_EX.unpack(call.memory.read(call.args[2], 8))
             if kind not in (_F_OWNER_TID, _F_OWNER_PID, _F_OWNER_PGRP):
                 raise SysError(Kind.EINVAL)
+            if who < 0:
+                raise SysError(Kind.ESRCH)
             if not who:
                 return Native({1: _F_SETOWN, 2: 0})
             if kind == _F_OWNER_TID:
-                thread = tree.host(who)
+                thread = _host_owner(call, who)
                 file = OpenFile(call.files.get(call.int(0)))
                 fcntl_of(file.fd, _F_SETOWN_EX, _OWNER_EX.pack(kind, thread))
                 return OK
-            number = tree.host(who) if kind == _F_OWNER_PID else -tree.host_group(who)
-            return Native({1: _F_SETOWN, 2: number})
+            return Native({1: _F_SETOWN, 2: _host_owner(call, who if kind == _F_OWNER_PID else -who)})
         case c if c == _F_GETOWN_EX:
             address, memory = call.args[2], call.memory
 
@@ -98,9 +101,16 @@ def fcntl(call: Call):
     raise SysError(Kind.EINVAL)
 
 
-def _host_owner(tree, who: int) -> int:
-    """The kernel's number of a process, or minus that of a group, which the guest names so.  ESRCH."""
-    return -tree.host_group(-who) if who < 0 else tree.host(who) if who else 0
+def _host_owner(call: Call, who: int) -> int:
+    """The kernel's number of a process, or minus that of a group, which the guest names so.  ESRCH.
+
+    0, which is nobody, where the caller may not send signals: the kernel, for which all are one user, would do it for him.
+    """
+    tree = call.sandbox.tree
+    if who < 0:
+        group = tree.host_group(-who)
+        return -group if all(may_send(call, process, signal.SIGIO) for process in tree.group(group)) else 0
+    return tree.host(who) if who and may_send(call, tree.task(who).process, signal.SIGIO) else 0
 
 
 def _guest_owner(tree, number: int) -> int:
@@ -179,7 +189,7 @@ def ioctl(call: Call):
         case c if c in (_FIOSETOWN, _SIOCSPGRP):
             check_is_socket(call, call.int(0))
             who = signed(int.from_bytes(memory.read(address, 4), "little"))
-            return Native({1: _F_SETOWN, 2: _host_owner(tree, who)}, number=_FCNTL)
+            return Native({1: _F_SETOWN, 2: _host_owner(call, who)}, number=_FCNTL)
         case c if c in (_FIOGETOWN, _SIOCGPGRP):
 
             def told(value: int) -> int:

@@ -102,7 +102,7 @@ def rt_sigtimedwait(call: Call):
 # -- sending ----------------------------------------------------------------------------------------
 
 
-def _may(call: Call, process, number: int) -> bool:
+def may_send(call: Call, process, number: int) -> bool:
     """Whether the caller may send a signal to a process of the sandbox; kill(2)."""
     if call.process is process or call.credentials.may_signal(process.credentials):
         return True
@@ -113,7 +113,7 @@ def _check(call: Call, task_number: int, signal_number: int) -> int:
     """The kernel's number of a task the caller may signal.  ESRCH, EPERM."""
     tree = call.sandbox.tree
     host = tree.host(task_number)
-    if not _may(call, tree.known(host).process, signal_number):
+    if not may_send(call, tree.known(host).process, signal_number):
         raise SysError(Kind.EPERM)
     return host
 
@@ -129,7 +129,7 @@ def kill(call: Call):
         return _send(call, [process for process in tree.inside() if process.pid not in (tree.init_pid, call.process.pid)], number)
     group = tree.host_group(-who) if who else os.getpgid(call.process.pid)
     members = tree.group(group)
-    if all(_may(call, process, number) for process in members):
+    if all(may_send(call, process, number) for process in members):
         return Native({0: -group} if who else {})
     return _send(call, members, number)
 
@@ -138,7 +138,7 @@ def _send(call: Call, processes: list, number: int):
     """Send a signal to those of the processes that the caller may send it to.  ESRCH, EPERM."""
     if not processes:
         raise SysError(Kind.ESRCH)
-    allowed = [process.pid for process in processes if _may(call, process, number)]
+    allowed = [process.pid for process in processes if may_send(call, process, number)]
     if not allowed:
         raise SysError(Kind.EPERM)
     for pid in allowed:
@@ -177,7 +177,7 @@ def pidfd_send_signal(call: Call):
     pid = _directory_of(call, call.int(0))
     if pid is None:
         task = pidfd_task(call, 0)
-        if task is not None and not _may(call, task.process, call.int(1)):
+        if task is not None and not may_send(call, task.process, call.int(1)):
             raise SysError(Kind.EPERM)
         return Native()
     if call.args[3] & 0xFFFFFFFF:

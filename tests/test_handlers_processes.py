@@ -359,6 +359,18 @@ def test_an_owner_in_a_structure_is_told_by_the_guests_number(family):
     assert struct.unpack("<ii", family.guest.memory.read(address, 8)) == (1, 1)
 
 
+def test_who_may_send_no_signals_to_somebody_does_not_have_them_sent(family):
+    family.guest.process.credentials.uid = family.guest.process.credentials.euid = 5
+    family.guest.process.credentials.suid = 5
+    for capabilities in ("effective", "permitted"):
+        setattr(family.guest.process.credentials, capabilities, 0)
+    assert native(family, "fcntl", 0, SETOWN, family.member.pid).changed == {2: 0}
+    assert native(family, "fcntl", 0, SETOWN, -family.member.pid).changed == {2: 0}
+    assert native(family, "fcntl", 0, SETOWN, 1).changed == {2: family.init.pid}
+    assert native(family, "fcntl", 0, SETOWN_EX, owner(1, family.member.pid)).changed == {1: SETOWN, 2: 0}
+    assert family.guest("fcntl", 0, SETOWN_EX, owner(1, -family.member.pid)) == -errno.ESRCH
+
+
 FIOSETOWN, SIOCSPGRP, FIOGETOWN, SIOCGPGRP = 0x8901, 0x8902, 0x8903, 0x8904
 
 

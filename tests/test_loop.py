@@ -134,12 +134,12 @@ def test_a_command_that_has_not_executed_its_program_yet_is_not_there_and_has_no
         supervisor.freeze()
         pid = execute(running, "true", ended=then_init)
         names = {os.readlink(f"/proc/{pid}/fd/{fd}").partition(":")[0] for fd in os.listdir(f"/proc/{pid}/fd")}
-        print(names <= {"/dev/null", "pipe", "anon_inode"}, len(os.listdir(f"/proc/{pid}/fd")) <= 6)
-        print(pid in [process.pid for process in tree.inside()], tree.group(os.getpgid(pid)))
+        print(names <= {"/dev/null", "pipe", "anon_inode"}, len(os.listdir(f"/proc/{pid}/fd")) <= 6, flush=True)
+        print(pid in [process.pid for process in tree.inside()], tree.group(os.getpgid(pid)), flush=True)
         try:
             tree.host(pid)
         except ProcessLookupError:
-            print("ESRCH")
+            print("ESRCH", flush=True)
         supervisor.thaw()
     """))  # fmt: skip
     assert out.splitlines() == ["True True", "False []", "ESRCH", "init ends", "5 0"]
@@ -187,18 +187,19 @@ def test_a_program_executed_by_a_thread_while_all_stand_is_seen(script, guest, t
         running.prepare()
         running.launch()
         supervisor, loop = running.supervisor, running.loop
+        tree = supervisor.tree
         steer, event, executed = Supervisor._steer_exec, supervisor.event, supervisor._executed
-        stopped, seen = [], []
+        seen = []
 
         def steered(task, registers, plan):
             steer(supervisor, task, registers, plan)
             if task.tid != task.process.pid:
                 supervisor.freeze()
-                while (task.process.pid, ptrace.EVENT_STOP) not in stopped:
+                first = task.process.pid
+                while first in tree.tasks and tree.tasks[first] not in supervisor._held and state(first) != "Z":
                     loop.reap()
 
         def noted(task, status):
-            stopped.append((task.tid, status >> 16))
             event(task, status)
             if status >> 16 == ptrace.EVENT_EXEC:
                 supervisor.thaw()

@@ -42,8 +42,8 @@ def done(*words: object, **more) -> str:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / "auth.json").write_text("{}")  # else skopeo looks below /run/containers, which root may have closed to others
-    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
+    (tmp_path / "run").mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))  # else skopeo looks in /run/containers, closed by root's podman
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     shutil.rmtree(tmp_path, ignore_errors=True)

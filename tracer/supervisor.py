@@ -1233,10 +1233,15 @@ def _has_signal(task: TracedTask, mask: bytes, number: int) -> bool:
         return bool(next(int(line.split()[1], 16) for line in status if line.startswith(mask)) >> number - 1 & 1)
 
 
+def _state(tid: int) -> bytes:
+    """What proc_pid_stat(5) calls the state of a task.  OSError."""
+    with open(f"/proc/{tid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()[0]
+
+
 def _alive(tid: int) -> bool:
     try:
-        with open(f"/proc/{tid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X", b"x")
+        return _state(tid) not in (b"Z", b"X", b"x")
     except (FileNotFoundError, ProcessLookupError):
         return False
     except OSError:
@@ -1246,9 +1251,8 @@ def _alive(tid: int) -> bool:
 def _stands(tid: int) -> bool:
     """Whether a task is at a ptrace stop that was waited for already."""
     try:
-        with open(f"/proc/{tid}/stat", "rb") as file:
-            if file.read().rpartition(b")")[2].split()[0] != b"t":
-                return False
+        if _state(tid) != b"t":
+            return False
         return os.waitid(os.P_PID, tid, os.WEXITED | os.WSTOPPED | os.WNOHANG | os.WNOWAIT | ptrace.WALL) is None
     except OSError:
         return False  # it has ended

@@ -8,9 +8,11 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from conftest import pids_with
 from image_made_up import Layout
 from runtimes import INT80, eventually, read_until
 
@@ -39,46 +41,92 @@ def program_in(place: Path) -> Path:
     return program
 
 
-class Podman:
-    """podman with its storage in a directory, and an image `localhost/bb` made of a root."""
+class Engine:
+    """An engine's command, with all that it has in a directory."""
 
-    def __init__(self, place, root) -> None:
-        program = program_in(place)
-        (place / "containers.conf").write_text(_CONFIGURATION.format(program=program))
-        self._env = os.environ | {"CONTAINERS_CONF": str(place / "containers.conf")}
-        self._command = ["podman", "--root", str(place / "root"), "--runroot", str(place / "run"), "--tmpdir", str(place / "tmp"),
-                         "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]  # fmt: skip
-        with tarfile.open(place / "root.tar", "w") as archive:
-            archive.add(root, ".")
-        made = self("import", str(place / "root.tar"), "localhost/bb")
-        if made.returncode:
-            pytest.skip(f"podman does not work here: {made.stderr}")
+    def __init__(self, command: list[str], **env: str) -> None:
+        self._command = command
+        self._env = os.environ | env
 
-    def __call__(self, *words: str, **more) -> subprocess.CompletedProcess:
+    def command(self, words: list[str]) -> list[str]:
+        return [*self._command, *words]
+
+    def __call__(self, *words: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [*self._command, *words], env=self._env, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, **more
-        )  # fmt: skip
+            self.command([*words]), env=self._env, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
+        )
 
     def ok(self, *words: str) -> str:
         done = self(*words)
         assert done.returncode == 0, (words, done.stderr)
         return done.stdout
 
-    def status(self, name: str) -> str:
+    def status(self, name: str) -> str | None:
+        """As podman and docker tell it."""
         return self.ok("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", name).strip()
+
+
+class Served(Engine):
+    """An engine with a daemon, which is started for it."""
+
+    def start(self, place: Path, *daemon: str) -> None:
+        with open(place / "log", "wb") as log:
+            self._daemon = subprocess.Popen([*daemon], stdout=log, stderr=log)
+        try:
+            eventually(lambda: self("version").returncode == 0 or self._daemon.poll() is not None, 60)
+            if self._daemon.returncode is not None:
+                pytest.skip(f"{daemon[0]} does not work here: {(place / 'log').read_text()[-300:]}")
+            self.fill(place)
+        except BaseException:
+            self.close()
+            raise
+
+    def fill(self, place: Path) -> None:
+        """Make the image."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self._daemon.terminate()
+        self._daemon.wait(60)
+
+
+@contextmanager
+def place_for(root: Path, *programs: str):
+    """A directory for what an engine has, with the root as a tar in it; skips where one of its programs is missing."""
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    place = Path(tempfile.mkdtemp(prefix="engine-"))  # podman takes no long name for what is in it
+    try:
+        with tarfile.open(place / "root.tar", "w") as archive:
+            archive.add(root, ".")
+        yield place
+    finally:
+        eventually(lambda: not pids_with(str(place)))  # podman cleans up after a container by a command of its own
+        shutil.rmtree(place)
+
+
+class Podman(Engine):
+    """podman with its storage in a directory, and an image `localhost/bb` made of a root."""
+
+    def __init__(self, place: Path) -> None:
+        (place / "containers.conf").write_text(_CONFIGURATION.format(program=program_in(place)))
+        super().__init__(
+            ["podman", "--root", str(place / "root"), "--runroot", str(place / "run"), "--tmpdir", str(place / "tmp"),
+             "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file"],
+            CONTAINERS_CONF=str(place / "containers.conf"),
+        )  # fmt: skip
+        made = self("import", str(place / "root.tar"), "localhost/bb")
+        if made.returncode:
+            pytest.skip(f"podman does not work here: {made.stderr}")
 
 
 @pytest.fixture
 def podman(root):
-    if shutil.which("podman") is None:
-        pytest.skip("podman is not installed")
-    place = Path(tempfile.mkdtemp(prefix="engine-"))  # podman takes no long name for what is in it
-    try:
-        made = Podman(place, root)
+    with place_for(root, "podman") as place:
+        made = Podman(place)
         yield made
         made.ok("rm", "--all", "--force")
-    finally:
-        shutil.rmtree(place)
 
 
 def test_podman_runs_a_command_and_has_its_output_and_status(podman):
@@ -129,28 +177,17 @@ state = "{place}/state"
 """
 
 
-class Containerd:
+class Containerd(Served):
     """containerd with all it has in a directory, and an image `localhost/bb:latest` made of a root."""
 
-    def __init__(self, place: Path, root: Path) -> None:
+    def __init__(self, place: Path) -> None:
+        super().__init__(["ctr", "--address", str(place / "socket")])
         self._run = ["--runtime", "io.containerd.runc.v2", "--runc-binary", str(program_in(place)),
                      "--runc-root", str(place / "runc"), "--snapshotter", "native"]  # fmt: skip
         (place / "config.toml").write_text(_CONTAINERD.format(place=place))
-        self._command = ["ctr", "--address", str(place / "socket")]
-        with open(place / "log", "wb") as log:
-            self._daemon = subprocess.Popen(["containerd", "--config", str(place / "config.toml")], stdout=log, stderr=log)
-        try:
-            eventually(lambda: self("version").returncode == 0 or self._daemon.poll() is not None, 60)
-            if self._daemon.returncode is not None:
-                pytest.skip(f"containerd does not work here: {(place / 'log').read_text()[-300:]}")
-            self._import(place, root)
-        except BaseException:
-            self.close()
-            raise
+        self.start(place, "containerd", "--config", str(place / "config.toml"))
 
-    def _import(self, place: Path, root: Path) -> None:
-        with tarfile.open(place / "root.tar", "w") as archive:
-            archive.add(root, ".")
+    def fill(self, place: Path) -> None:
         layout = Layout(place / "layout")
         image = layout.manifest([(place / "root.tar").read_bytes()], {"Cmd": ["sh"], "Env": ["PATH=/bin"]})
         layout.add(image | {"annotations": {"io.containerd.image.name": "localhost/bb:latest"}})
@@ -158,44 +195,24 @@ class Containerd:
             archive.add(layout.path, ".")
         self.ok("images", "import", "--snapshotter", "native", str(place / "image.tar"))
 
-    def __call__(self, *words: str) -> subprocess.CompletedProcess:
-        return subprocess.run(self.command([*words]), capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
-
-    def ok(self, *words: str) -> str:
-        done = self(*words)
-        assert done.returncode == 0, (words, done.stderr)
-        return done.stdout
-
     def run(self, options: list[str], name: str, *command: str) -> list[str]:
         """The words that run a container with int80."""
         return ["run", *self._run, *options, "localhost/bb:latest", name, *command]
 
-    def command(self, words: list[str]) -> list[str]:
-        return [*self._command, *words]
-
     def status(self, name: str) -> str | None:
         return next((line.split()[2] for line in self.ok("tasks", "list").splitlines() if line.startswith(f"{name} ")), None)
-
-    def close(self) -> None:
-        self._daemon.terminate()
-        self._daemon.wait(60)
 
 
 @pytest.fixture
 def containerd(root):
-    if shutil.which("ctr") is None or shutil.which("containerd") is None:
-        pytest.skip("containerd is not installed")
-    place = Path(tempfile.mkdtemp(prefix="engine-"))
-    try:
-        made = Containerd(place, root)
+    with place_for(root, "ctr", "containerd") as place:
+        made = Containerd(place)
         try:
             yield made
             assert made.ok("containers", "list", "--quiet") == ""
             assert [path for path in (place / "runc").glob("*/*")] == []
         finally:
             made.close()
-    finally:
-        shutil.rmtree(place)
 
 
 def test_containerd_runs_a_command_and_has_its_output_and_status(containerd):
@@ -235,62 +252,32 @@ def test_containerd_gives_a_terminal(containerd):
 _IPV6 = sorted(Path("/proc/sys/net/ipv6/conf").glob("*/disable_ipv6"))
 
 
-class Docker:
+class Docker(Served):
     """dockerd with all it has in a directory, int80 as its runtime, and an image `bb` made of a root."""
 
-    def __init__(self, place: Path, root: Path) -> None:
+    def __init__(self, place: Path) -> None:
         socket = f"unix://{place}/docker.sock"
         (place / "daemon.json").write_text(json.dumps({
             "runtimes": {"int80": {"path": str(program_in(place))}}, "default-runtime": "int80", "storage-driver": "vfs",
             "data-root": str(place / "root"), "exec-root": str(place / "exec"), "pidfile": str(place / "pid"), "hosts": [socket],
             "bridge": "none", "iptables": False, "ip6tables": False, "ip-forward": False,
         }))  # fmt: skip
-        self._env = os.environ | {"DOCKER_HOST": socket, "DOCKER_CONFIG": str(place)}
-        with open(place / "log", "wb") as log:
-            self._daemon = subprocess.Popen(["dockerd", "--config-file", str(place / "daemon.json")], stdout=log, stderr=log)
-        try:
-            eventually(lambda: self("version").returncode == 0 or self._daemon.poll() is not None, 60)
-            if self._daemon.returncode is not None:
-                pytest.skip(f"dockerd does not work here: {(place / 'log').read_text()[-300:]}")
-            with tarfile.open(place / "root.tar", "w") as archive:
-                archive.add(root, ".")
-            self.ok("import", "--change", "ENV PATH=/bin", str(place / "root.tar"), "bb")
-        except BaseException:
-            self.close()
-            raise
+        super().__init__(["docker"], DOCKER_HOST=socket, DOCKER_CONFIG=str(place))
+        self.start(place, "dockerd", "--config-file", str(place / "daemon.json"))
 
-    def __call__(self, *words: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            ["docker", *words], env=self._env, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
-        )
-
-    def ok(self, *words: str) -> str:
-        done = self(*words)
-        assert done.returncode == 0, (words, done.stderr)
-        return done.stdout
-
-    def status(self, name: str) -> str:
-        return self.ok("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", name).strip()
-
-    def close(self) -> None:
-        self._daemon.terminate()
-        self._daemon.wait(60)
+    def fill(self, place: Path) -> None:
+        self.ok("import", "--change", "ENV PATH=/bin", str(place / "root.tar"), "bb")
 
 
 @pytest.fixture
 def docker(root):
-    if shutil.which("docker") is None or shutil.which("dockerd") is None:
-        pytest.skip("docker is not installed")
-    place = Path(tempfile.mkdtemp(prefix="engine-"))
-    try:
-        made = Docker(place, root)
+    with place_for(root, "docker", "dockerd") as place:
+        made = Docker(place)
         try:
             yield made
             assert made.ok("ps", "--all", "--quiet") == ""
         finally:
             made.close()
-    finally:
-        shutil.rmtree(place)
 
 
 def test_docker_runs_execs_into_logs_pauses_stops_and_removes(docker):
